@@ -1,0 +1,217 @@
+"""Every network of the three steps, largest first: architecture and nothing else.
+
+Each model is the list of its layers. They take images of shape (N, 1, 28, 28), normalised, and return logits of
+shape (N, 10). The comment at a line's end is what leaves that line: channels x height x width, then the receptive
+field in input pixels. The tests recompute each of them.
+
+"Line A" and "line B" are the two published attempts at this assignment that Models 1-7 rebuild layer for layer.
+"""
+
+from torch import nn
+
+
+def conv_relu(inputs, outputs, kernel=3, padding=0, bias=True):
+    """Chain a convolution and ReLU."""
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=bias), nn.ReLU(inplace=True))
+
+
+def conv_relu_bn(inputs, outputs, kernel=3, padding=0, bias=True):
+    """Chain a convolution, ReLU and BatchNorm: the order that both published lines ended with."""
+    return conv_relu(inputs, outputs, kernel, padding, bias).append(nn.BatchNorm2d(outputs))
+
+
+def conv_bn_relu(inputs, outputs, kernel=3, padding=0):
+    """Chain a convolution, BatchNorm and ReLU; BatchNorm's shift makes the convolution's bias redundant."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+# ---------------------------------------------------------------- Step 1: how good can it get when parameters are free
+
+
+class Model_1(nn.Sequential):
+    """A plain network without a budget: 6,379,786 parameters, receptive field 40. Published as line B, Batch 1."""
+
+    def __init__(self):
+        super().__init__(
+            conv_relu(1, 32, padding=1),  # 32 x 28 x 28, RF 3
+            conv_relu(32, 64, padding=1),  # 64 x 28 x 28, RF 5
+            nn.MaxPool2d(2),  # 64 x 14 x 14, RF 6
+            conv_relu(64, 128, padding=1),  # 128 x 14 x 14, RF 10
+            conv_relu(128, 256, padding=1),  # 256 x 14 x 14, RF 14
+            nn.MaxPool2d(2),  # 256 x 7 x 7, RF 16
+            conv_relu(256, 512),  # 512 x 5 x 5, RF 24
+            conv_relu(512, 1024),  # 1024 x 3 x 3, RF 32
+            nn.Conv2d(1024, 10, 3),  # 10 x 1 x 1, RF 40
+            nn.Flatten(),  # 10, RF 40
+        )
+
+
+class Model_2(nn.Sequential):
+    """Squeeze with a 1x1 between two blocks: 1,968,874 parameters, receptive field 28. Published as line A, Model_1."""
+
+    def __init__(self):
+        super().__init__(
+            conv_relu(1, 32),  # 32 x 26 x 26, RF 3
+            conv_relu(32, 64),  # 64 x 24 x 24, RF 5
+            conv_relu(64, 128),  # 128 x 22 x 22, RF 7
+            conv_relu(128, 256),  # 256 x 20 x 20, RF 9
+            nn.MaxPool2d(2),  # 256 x 10 x 10, RF 10
+            nn.Conv2d(256, 32, 1),  # 32 x 10 x 10, RF 10
+            conv_relu(32, 64),  # 64 x 8 x 8, RF 14
+            conv_relu(64, 128),  # 128 x 6 x 6, RF 18
+            conv_relu(128, 256),  # 256 x 4 x 4, RF 22
+            nn.Conv2d(256, 512, 3),  # 512 x 2 x 2, RF 26
+            nn.MaxPool2d(2),  # 512 x 1 x 1, RF 28
+            nn.Conv2d(512, 10, 1),  # 10 x 1 x 1, RF 28
+            nn.Flatten(),  # 10, RF 28
+        )
+
+
+class Model_3(nn.Sequential):
+    """Model_2 with BatchNorm after each ReLU: 1,970,730 parameters, receptive field 28. Published as line A, Model_2.
+
+    The write-up states 1,968,874, the count of Model_2; the seven BatchNorms add 1,856.
+    """
+
+    def __init__(self):
+        super().__init__(
+            conv_relu_bn(1, 32),  # 32 x 26 x 26, RF 3
+            conv_relu_bn(32, 64),  # 64 x 24 x 24, RF 5
+            conv_relu_bn(64, 128),  # 128 x 22 x 22, RF 7
+            conv_relu_bn(128, 256),  # 256 x 20 x 20, RF 9
+            nn.MaxPool2d(2),  # 256 x 10 x 10, RF 10
+            nn.Conv2d(256, 32, 1),  # 32 x 10 x 10, RF 10
+            conv_relu_bn(32, 64),  # 64 x 8 x 8, RF 14
+            conv_relu_bn(64, 128),  # 128 x 6 x 6, RF 18
+            conv_relu_bn(128, 256),  # 256 x 4 x 4, RF 22
+            nn.Conv2d(256, 512, 3),  # 512 x 2 x 2, RF 26
+            nn.MaxPool2d(2),  # 512 x 1 x 1, RF 28
+            nn.Conv2d(512, 10, 1),  # 10 x 1 x 1, RF 28
+            nn.Flatten(),  # 10, RF 28
+        )
+
+
+# ---------------------------------------------------------------- Step 2: into the budget
+
+
+class Model_4(nn.Sequential):
+    """Narrow layers, BatchNorm, dropout 0.25: 10,970 parameters, receptive field 28. Published as line B, Batch 2.
+
+    The 7x7 head alone is 4,900 of its parameters, and it is still over the budget.
+    """
+
+    def __init__(self):
+        super().__init__(
+            conv_bn_relu(1, 10),  # 10 x 26 x 26, RF 3
+            conv_bn_relu(10, 10),  # 10 x 24 x 24, RF 5
+            conv_bn_relu(10, 20),  # 20 x 22 x 22, RF 7
+            nn.Dropout(0.25),  # 20 x 22 x 22, RF 7
+            nn.MaxPool2d(2),  # 20 x 11 x 11, RF 8
+            conv_bn_relu(20, 10, kernel=1),  # 10 x 11 x 11, RF 8
+            conv_bn_relu(10, 10),  # 10 x 9 x 9, RF 12
+            conv_bn_relu(10, 20),  # 20 x 7 x 7, RF 16
+            nn.Dropout(0.25),  # 20 x 7 x 7, RF 16
+            conv_bn_relu(20, 10, kernel=1),  # 10 x 7 x 7, RF 16
+            nn.Conv2d(10, 10, 7, bias=False),  # 10 x 1 x 1, RF 28
+            nn.Flatten(),  # 10, RF 28
+        )
+
+
+class Model_5(nn.Sequential):
+    """Model_3's layout under the budget: 7,836 parameters, receptive field 28. Published as line A, Model_3."""
+
+    def __init__(self):
+        super().__init__(
+            conv_relu_bn(1, 8),  # 8 x 26 x 26, RF 3
+            conv_relu_bn(8, 12),  # 12 x 24 x 24, RF 5
+            nn.MaxPool2d(2),  # 12 x 12 x 12, RF 6
+            conv_relu_bn(12, 14),  # 14 x 10 x 10, RF 10
+            nn.Conv2d(14, 8, 1),  # 8 x 10 x 10, RF 10
+            conv_relu_bn(8, 12),  # 12 x 8 x 8, RF 14
+            conv_relu_bn(12, 16),  # 16 x 6 x 6, RF 18
+            nn.MaxPool2d(2),  # 16 x 3 x 3, RF 20
+            nn.Conv2d(16, 16, 3),  # 16 x 1 x 1, RF 28
+            nn.Conv2d(16, 10, 1),  # 10 x 1 x 1, RF 28
+            nn.Flatten(),  # 10, RF 28
+        )
+
+
+class Model_6(nn.Sequential):
+    """Model_5 with dropout 0.1 in four places: 7,836 parameters, receptive field 28. Published as line A, Model_4."""
+
+    def __init__(self):
+        super().__init__(
+            conv_relu_bn(1, 8),  # 8 x 26 x 26, RF 3
+            nn.Dropout(0.1),  # 8 x 26 x 26, RF 3
+            conv_relu_bn(8, 12),  # 12 x 24 x 24, RF 5
+            nn.Dropout(0.1),  # 12 x 24 x 24, RF 5
+            nn.MaxPool2d(2),  # 12 x 12 x 12, RF 6
+            conv_relu_bn(12, 14),  # 14 x 10 x 10, RF 10
+            nn.Dropout(0.1),  # 14 x 10 x 10, RF 10
+            nn.Conv2d(14, 8, 1),  # 8 x 10 x 10, RF 10
+            conv_relu_bn(8, 12),  # 12 x 8 x 8, RF 14
+            nn.Dropout(0.1),  # 12 x 8 x 8, RF 14
+            conv_relu_bn(12, 16),  # 16 x 6 x 6, RF 18
+            nn.MaxPool2d(2),  # 16 x 3 x 3, RF 20
+            nn.Conv2d(16, 16, 3),  # 16 x 1 x 1, RF 28
+            nn.Conv2d(16, 10, 1),  # 10 x 1 x 1, RF 28
+            nn.Flatten(),  # 10, RF 28
+        )
+
+
+# ---------------------------------------------------------------- Step 3: to the target
+
+
+class Model_7(nn.Sequential):
+    """Average pooling in place of the 7x7 head: 7,974 parameters, receptive field 32. Published as line B, Batch 3.
+
+    The head has 20 outputs, as published: ten of them, 200 parameters, stand for no digit. Logits are (N, 20).
+    """
+
+    def __init__(self):
+        super().__init__(
+            conv_relu_bn(1, 6, bias=False),  # 6 x 26 x 26, RF 3
+            nn.Dropout(0.1),  # 6 x 26 x 26, RF 3
+            conv_relu_bn(6, 8, bias=False),  # 8 x 24 x 24, RF 5
+            nn.Dropout(0.1),  # 8 x 24 x 24, RF 5
+            conv_relu(8, 8, kernel=1, bias=False),  # 8 x 24 x 24, RF 5
+            nn.Dropout(0.1),  # 8 x 24 x 24, RF 5
+            nn.MaxPool2d(2),  # 8 x 12 x 12, RF 6
+            conv_relu_bn(8, 10, bias=False),  # 10 x 10 x 10, RF 10
+            nn.Dropout(0.1),  # 10 x 10 x 10, RF 10
+            conv_relu_bn(10, 14, bias=False),  # 14 x 8 x 8, RF 14
+            nn.Dropout(0.1),  # 14 x 8 x 8, RF 14
+            conv_relu_bn(14, 16, bias=False),  # 16 x 6 x 6, RF 18
+            nn.Dropout(0.1),  # 16 x 6 x 6, RF 18
+            conv_relu_bn(16, 20, padding=1, bias=False),  # 20 x 6 x 6, RF 22
+            nn.Dropout(0.1),  # 20 x 6 x 6, RF 22
+            nn.AvgPool2d(6),  # 20 x 1 x 1, RF 32
+            nn.Conv2d(20, 20, 1, bias=False),  # 20 x 1 x 1, RF 32
+            nn.Flatten(),  # 20, RF 32
+        )
+
+
+class Model_8(nn.Sequential):
+    """Ours: two poolings, no dropout, no head: 7,452 parameters, receptive field 32 (44 after the global average).
+
+    Global average pooling turns the last convolution's ten maps into the ten logits, so every parameter is spent
+    on 3x3 convolutions.
+    """
+
+    def __init__(self):
+        super().__init__(
+            conv_bn_relu(1, 8),  # 8 x 26 x 26, RF 3
+            conv_bn_relu(8, 8),  # 8 x 24 x 24, RF 5
+            nn.MaxPool2d(2),  # 8 x 12 x 12, RF 6
+            conv_bn_relu(8, 14, padding=1),  # 14 x 12 x 12, RF 10
+            conv_bn_relu(14, 14, padding=1),  # 14 x 12 x 12, RF 14
+            nn.MaxPool2d(2),  # 14 x 6 x 6, RF 16
+            conv_bn_relu(14, 18, padding=1),  # 18 x 6 x 6, RF 24
+            conv_bn_relu(18, 10),  # 10 x 4 x 4, RF 32
+            nn.AdaptiveAvgPool2d(1),  # 10 x 1 x 1, RF 44
+            nn.Flatten(),  # 10, RF 44
+        )
