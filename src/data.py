@@ -154,7 +154,9 @@ def affine(images, angle, right, down, scale, shear):
     angle = angle * (math.pi / 180)
     cos, sin = torch.cos(angle), torch.sin(angle)
     # grid_sample asks where an output pixel comes from, so this is the inverse of the map that the caller describes.
-    inverse = torch.stack([cos - shear * sin, -sin - shear * cos, sin, cos], dim=1).view(-1, 2, 2) / scale.view(-1, 1, 1)
+    inverse = torch.stack([cos - shear * sin, -sin - shear * cos, sin, cos], dim=1).view(-1, 2, 2) / scale.view(
+        -1, 1, 1
+    )
     height, width = images.shape[-2:]
     shift = torch.stack([2 * right / width, 2 * down / height], dim=1).unsqueeze(2)  # the image spans -1 to 1
     theta = torch.cat([inverse, -inverse @ shift], dim=2).to(images.device)

@@ -75,8 +75,8 @@ def environment(data):
     processor = getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name") or platform.machine()
     return {
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        "torch": str(torch.__version__),
+        "torchvision": str(torchvision.__version__),
         "device": device.type,
         "processor": processor if device.type == "cpu" else torch.cuda.get_device_name(device),
         "precision": str(precision(device)).removeprefix("torch."),

@@ -146,16 +146,14 @@ def train(model, data, recipe, seed, *, loss=cross_entropy, checkpoint=None, pro
         for step, batch in enumerate(order.to(device).split(recipe.batch_size), 1):
             images, labels = data.train_images[batch], data.train_labels[batch]
             if recipe.rotation or recipe.translation or recipe.scale or recipe.shear:
-                images = augment(
-                    images, generator, recipe.rotation, recipe.translation, recipe.scale, recipe.shear
-                )
+                images = augment(images, generator, recipe.rotation, recipe.translation, recipe.scale, recipe.shear)
             images = normalise(images)
             with autocast(device):
                 logits = model(images).float()
             value = loss(logits, images, labels)
             if not math.isfinite(value.item()):
                 raise FloatingPointError(
-                    f"the loss is {value.item()} in epoch {epoch}, step {step} of {steps}: try a lower lr than {recipe.lr}"
+                    f"the loss is {value.item()} in epoch {epoch}, step {step} of {steps}: lower lr ({recipe.lr})"
                 )
             optimizer.zero_grad()
             value.backward()

@@ -1,0 +1,145 @@
+"""Every picture. Each function returns a matplotlib Figure and shows nothing."""
+
+import io
+import os
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9")  # told apart by colour-blind readers too
+INK, FAINT = "#222222", "#999999"
+
+
+def _figure(width, height, rows=1, columns=1, **options):
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    for axis in axes.flat:
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def png(figure):
+    """Render a figure as PNG bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def save(figure, path):
+    """Write a figure as PNG whole or not at all."""
+    path = Path(path)
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(png(figure))
+    os.replace(partial, path)
+
+
+def samples(rows):
+    """Draw a strip of images: `rows` maps a label to images of shape (N, 1, 28, 28), one row of them each."""
+    count = max(len(images) for images in rows.values())
+    figure, axes = _figure(0.85 * count, 0.95 * len(rows), len(rows), count)
+    for line, (label, images) in zip(axes, rows.items(), strict=True):
+        for axis, image in zip(line, images.cpu(), strict=False):
+            axis.imshow(image[0], cmap="gray_r")
+        for axis in line:
+            axis.set_xticks([])
+            axis.set_yticks([])
+            axis.spines[:].set_visible(False)
+        line[0].set_ylabel(label, fontsize=9, color=INK)
+    return figure
+
+
+def curves(histories, target):
+    """Draw accuracy by epoch and the gap between training and test; `histories` maps a label to a history."""
+    figure, axes = _figure(10, 3.8, 1, 2)
+    accuracy, gap = axes[0]
+    floor = 100
+    for (label, history), colour in zip(histories.items(), COLOURS * len(histories), strict=False):
+        epochs = [e["epoch"] for e in history]
+        test = [100 * e["test_correct"] / e["test_total"] for e in history]
+        train = [100 * e["train_correct"] / e["train_total"] for e in history]
+        floor = min(floor, *test[len(test) // 3 :])
+        accuracy.plot(epochs, test, color=colour, marker=".", label=label)
+        gap.plot(epochs, [a - b for a, b in zip(train, test, strict=True)], color=colour, marker=".", label=label)
+    line = 100 * target.accuracy
+    accuracy.axhline(line, color=INK, linewidth=1, linestyle="--", label=f"target {line:.1f} %")
+    last = max(len(history) for history in histories.values())
+    accuracy.axvspan(last - target.last_epochs + 0.5, last + 0.5, color=FAINT, alpha=0.15, linewidth=0)
+    accuracy.set_ylim(min(floor, line) - 0.1, max(100 * target.accuracy + 0.3, 99.75))
+    accuracy.set(title="Test accuracy (shaded: the epochs that count)", xlabel="epoch", ylabel="%")
+    gap.axhline(0, color=INK, linewidth=1)
+    gap.set_ylim(-2.5, 1.25)
+    gap.set(title="Training minus test accuracy (over 0: overfitting)", xlabel="epoch", ylabel="points")
+    for axis in (accuracy, gap):
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(axis="y", alpha=0.25)
+    accuracy.legend(frameon=False, fontsize=9, loc="lower right")
+    return figure
+
+
+def confusion(labels, predicted):
+    """Draw counts of true digit against predicted digit; the correct ones are left blank."""
+    classes = max(10, int(predicted.max()) + 1)
+    counts = torch.bincount(labels.cpu() * classes + predicted.cpu(), minlength=10 * classes).view(10, classes)
+    wrong = counts.clone()
+    wrong.fill_diagonal_(0)
+    figure, axes = _figure(5, 4.6)
+    axis = axes[0][0]
+    axis.imshow(wrong, cmap="Oranges", vmin=0, vmax=max(8, int(wrong.max())))
+    for row in range(10):
+        for column in range(classes):
+            if wrong[row, column]:
+                axis.text(column, row, int(wrong[row, column]), ha="center", va="center", fontsize=9, color=INK)
+    axis.set_xticks(range(classes))
+    axis.set_yticks(range(10), [f"{digit}" for digit in range(10)])
+    axis.set(xlabel="predicted digit", ylabel="true digit", title=f"{int(wrong.sum())} mistakes of {len(labels):,}")
+    return figure
+
+
+def mistakes(images, labels, logits, count=20):
+    """Draw the mistakes that the model is surest of, the surest first: true digit, predicted digit, probability."""
+    probability, predicted = torch.softmax(logits.float(), 1).max(1)
+    wrong = (predicted != labels).nonzero().flatten()
+    wrong = wrong[probability[wrong].argsort(descending=True)][:count]
+    columns = 10
+    figure, axes = _figure(10, 1.45 * -(-count // columns), -(-count // columns), columns)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, index in zip(axes.flat, wrong.tolist(), strict=False):
+        axis.imshow(images[index, 0].cpu(), cmap="gray_r")
+        label, guess, sure = int(labels[index]), int(predicted[index]), 100 * float(probability[index])
+        axis.set_title(f"{label}, not {guess}\n{sure:.0f} % sure", fontsize=8, color=INK)
+    return figure
+
+
+def overview(contents, published):
+    """Draw the last five epochs of every model in the evidence against 99.4 %, with the published best epochs."""
+    figure, axes = _figure(9, 4.2)
+    axis = axes[0][0]
+    ticks = []
+    for content in contents:
+        first = len(ticks)
+        for name, entry in content["models"].items():
+            at = len(ticks)
+            for run in entry["runs"]:
+                last = [100 * e["test_correct"] / e["test_total"] for e in run["history"][-5:]]
+                axis.scatter([at] * len(last), last, s=26, color=COLOURS[content["step"] - 1], alpha=0.6, linewidths=0)
+                axis.scatter([at], last[-1:], s=70, facecolors="none", edgecolors=INK, linewidths=1.2)
+            if name in published:
+                axis.scatter([at], [published[name]], s=42, marker="D", facecolors="none", edgecolors=FAINT)
+            ticks.append(f"{name}\n{entry['parameters']:,}")
+        if first:
+            axis.axvline(first - 0.5, color=FAINT, linewidth=0.8)
+        axis.text(first - 0.4, 1.02, f"Step {content['step']}", transform=axis.get_xaxis_transform(), color=INK)
+    axis.axhline(99.4, color=INK, linewidth=1, linestyle="--")
+    axis.scatter([], [], s=26, color=INK, alpha=0.6, linewidths=0, label="each of the last five epochs")
+    axis.scatter([], [], s=70, facecolors="none", edgecolors=INK, linewidths=1.2, label="the final epoch")
+    axis.scatter([], [], s=42, marker="D", facecolors="none", edgecolors=FAINT, label="published best epoch")
+    axis.plot([], [], color=INK, linewidth=1, linestyle="--", label="99.4 %")
+    axis.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, -0.38), ncols=4)
+    axis.set_xticks(range(len(ticks)), ticks, fontsize=8.5)
+    axis.set_xlim(-0.5, len(ticks) - 0.5)
+    axis.set_ylabel("test accuracy, %")
+    axis.grid(axis="y", alpha=0.25)
+    return figure

@@ -1,0 +1,244 @@
+"""The evidence files in results/, and the tables that README and the notebooks' cards make from them.
+
+`python -m src.results` brings README.md and the three cards in line with the evidence.
+"""
+
+import json
+import os
+import re
+import statistics
+import sys
+import tomllib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from src import model as models
+from src.data import ROOT
+from src.receptive_field import receptive_field
+
+SCHEMA = 1
+STEPS = (1, 2, 3)
+
+# The best epoch's test accuracy that each published model's write-up states, in percent.
+PUBLISHED = {
+    "Model_1": 99.32,
+    "Model_2": 99.18,
+    "Model_3": 99.58,
+    "Model_4": 99.14,
+    "Model_5": 99.22,
+    "Model_6": 99.31,
+    "Model_7": 99.22,
+}
+# Two single runs of one recipe may differ by this many points by chance: with a standard deviation of 0.05 points
+# from run to run, 95 % of differences are within 1.96 * sqrt(2) * 0.05 = 0.14.
+CHANCE = 0.14
+
+
+@dataclass(frozen=True)
+class Target:
+    """Say what each run of a step has to reach: `accuracy` (a fraction) in every one of the `last_epochs`."""
+
+    accuracy: float = 0.994
+    last_epochs: int = 5
+    max_epochs: int = 15
+    max_parameters: int | None = 7999
+
+    def met(self, history, parameters):
+        """Return whether a run that lasted at least `last_epochs` meets the target."""
+        if len(history) < self.last_epochs or len(history) > self.max_epochs:
+            return False
+        if self.max_parameters is not None and parameters > self.max_parameters:
+            return False
+        return all(e["test_correct"] >= self.accuracy * e["test_total"] for e in history[-self.last_epochs :])
+
+    def __str__(self):
+        budget = "any number of" if self.max_parameters is None else f"at most {self.max_parameters:,}"
+        return (
+            f"at least {100 * self.accuracy:.2f} % in each of the last {self.last_epochs} epochs, "
+            f"at most {self.max_epochs} epochs, {budget} parameters"
+        )
+
+
+def evidence(step, target, runs, environment):
+    """Gather the runs of a step into what its evidence file says. A run tells of its own environment where it differs.
+
+    `runs` is a list of src.study.Run; runs of one model share its recipe.
+    """
+    entries = {}
+    for run in runs:
+        parameters = sum(p.numel() for p in run.model.parameters())
+        field, before_average = receptive_field(run.model)
+        entry = entries.setdefault(
+            type(run.model).__name__,
+            {
+                "parameters": parameters,
+                "receptive_field": field,
+                "receptive_field_before_average": before_average,
+                "code_sha256": run.code_sha256,
+                "recipe": asdict(run.recipe),
+                "runs": [],
+            },
+        )
+        differs = {name: value for name, value in run.environment.items() if environment.get(name) != value}
+        record = {"seed": run.seed, "met": target.met(run.history, parameters)}
+        entry["runs"].append(record | ({"environment": differs} if differs else {}) | {"history": run.history})
+    return {
+        "schema": SCHEMA,
+        "step": step,
+        "target": asdict(target),
+        "environment": environment,
+        "models": entries,
+    }
+
+
+def write_evidence(content, folder):
+    """Write results/Step{N}.json whole or not at all, one epoch a line, and return its path."""
+    path = Path(folder) / f"Step{content['step']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(content, indent=1)
+    text = re.sub(r"\{\s+(\"epoch\":[^}]*?)\s+\}", lambda epoch: "{" + re.sub(r"\s+", " ", epoch[1]) + "}", text)
+    write_text(path, text + "\n")
+    return path
+
+
+def write_text(path, text):
+    """Replace a file at once, so that nobody ever sees half of it."""
+    partial = Path(f"{path}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def read_evidence(step, folder=ROOT / "results"):
+    """Read one step's evidence. Raises ValueError for a file that is not evidence of this schema."""
+    path = Path(folder) / f"Step{step}.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON ({error}): restore it or run notebooks/Step{step}.ipynb") from error
+    if content.get("schema") != SCHEMA or content.get("step") != step:
+        raise ValueError(f"{path} is not the evidence of step {step}, schema {SCHEMA}: run notebooks/Step{step}.ipynb")
+    return content
+
+
+def percent(correct, total=10_000):
+    """Write a count of images as a percentage with two decimals."""
+    return f"{100 * correct / total:.2f} %"
+
+
+def summary(entry, target):
+    """Summarise one model's runs as the strings that every table shows."""
+    finals = [100 * run["history"][-1]["test_correct"] / run["history"][-1]["test_total"] for run in entry["runs"]]
+    last = [epoch for run in entry["runs"] for epoch in run["history"][-target["last_epochs"] :]]
+    lowest = min(last, key=lambda epoch: epoch["test_correct"] / epoch["test_total"])
+    met = sum(run["met"] for run in entry["runs"])
+    final = f"{statistics.mean(finals):.2f} %"
+    if len(finals) > 1:
+        final += f" ± {statistics.stdev(finals):.2f}"
+    field, before = entry["receptive_field"], entry["receptive_field_before_average"]
+    return {
+        "parameters": f"{entry['parameters']:,}",
+        "field": f"{before}, then {field} by averaging" if before else str(field),
+        "final": final,
+        "lowest": percent(lowest["test_correct"], lowest["test_total"]),
+        "met": ("yes" if met else "no") if len(finals) == 1 else f"{met} of {len(finals)} seeds",
+        "seeds": ", ".join(str(run["seed"]) for run in entry["runs"]),
+    }
+
+
+def against_published(name, entry):
+    """Compare the first seed's best epoch with the published best epoch; None for a model of ours."""
+    if name not in PUBLISHED:
+        return None
+    best = max(100 * epoch["test_correct"] / epoch["test_total"] for epoch in entry["runs"][0]["history"])
+    difference = best - PUBLISHED[name]
+    verdict = "agrees" if abs(difference) <= CHANCE else "does not agree"
+    return f"best epoch {best:.2f} % where the write-up has {PUBLISHED[name]:.2f} %: {verdict} ({difference:+.2f})"
+
+
+def card_result(content):
+    """Write the Result lines of a step's card: one for each model."""
+    lines = []
+    for name, entry in content["models"].items():
+        told = summary(entry, content["target"])
+        line = (
+            f"- **{name}**, {told['parameters']} parameters, receptive field {told['field']}: "
+            f"final epoch **{told['final']}**, lowest of the last {content['target']['last_epochs']} epochs "
+            f"{told['lowest']} (seed {told['seeds']}). Target met: **{told['met']}**."
+        )
+        published = against_published(name, entry)
+        lines.append(f"{line} Published: {published}." if published else line)
+    return "\n".join(lines)
+
+
+def readme_table(contents):
+    """Write README's table: one row for each model of the steps' evidence."""
+    base = f"https://colab.research.google.com/github/{repository()}/blob/main/notebooks"
+    rows = [
+        "| step | model | what changed | parameters | receptive field | final test accuracy | lowest of last five "
+        "| step's target met |",
+        "| - | - | - | -: | - | -: | -: | - |",
+    ]
+    for content in contents:
+        notebook = f"Step{content['step']}.ipynb"
+        links = (
+            f"[{content['step']}](notebooks/{notebook}) "
+            f"([Colab]({base}/{notebook}), [evidence](results/Step{content['step']}.json))"
+        )
+        for name, entry in content["models"].items():
+            told = summary(entry, content["target"])
+            cells = (links, name, what_changed(name), told["parameters"], told["field"], told["final"], told["lowest"])
+            rows.append("| " + " | ".join((*cells, told["met"])) + " |")
+            links = ""
+    return "\n".join(rows)
+
+
+def what_changed(name):
+    """Return the idea of a model: its docstring up to the count of parameters."""
+    return re.match(r"(.*?): [\d,]+ parameters", getattr(models, name).__doc__)[1]
+
+
+def repository():
+    """Return owner/name on GitHub, which pyproject.toml alone decides."""
+    url = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["repository"]
+    return "/".join(url.rstrip("/").split("/")[-2:])
+
+
+def between(text, name, content):
+    """Replace what stands between <!-- name --> and <!-- /name -->. Raises ValueError where the marks are missing."""
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
+    if not pattern.search(text):
+        raise ValueError(f"no <!-- {name} --> … <!-- /{name} --> to write the table into")
+    return pattern.sub(lambda match: match[1] + content + match[2], text)
+
+
+def with_repository(text):
+    """Point every link to this repository, on GitHub and in Colab, to the owner and name of pyproject.toml."""
+    return re.sub(r"(github\.com|colab\.research\.google\.com/github)/[\w-]+/[\w.-]+?(?=/blob/|\.git\b)",
+                  lambda match: f"{match[1]}/{repository()}", text)  # fmt: skip
+
+
+def published_texts(root=ROOT):
+    """Return what README.md and the notebooks should say, by path, as the evidence under `root` has it."""
+    contents = [read_evidence(step, root / "results") for step in STEPS]
+    readme = root / "README.md"
+    texts = {readme: between(with_repository(readme.read_text(encoding="utf-8")), "table", readme_table(contents))}
+    for content in contents:
+        path = root / "notebooks" / f"Step{content['step']}.ipynb"
+        notebook = json.loads(with_repository(path.read_text(encoding="utf-8")))
+        card = notebook["cells"][1]
+        card["source"] = between("".join(card["source"]), "result", card_result(content)).splitlines(keepends=True)
+        notebook["metadata"].pop("papermill", None)  # paths and times of one execution
+        texts[path] = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+    return texts
+
+
+def main():
+    for path, text in published_texts().items():
+        changed = path.read_text(encoding="utf-8") != text
+        if changed:
+            write_text(path, text)
+        print(f"{path.relative_to(ROOT)}: {'rewritten' if changed else 'up to date'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""Each model against the published counts, its own comments, and oracles that share no code with src."""
+
+import inspect
+import re
+
+import pytest
+import torch
+import torchsummary
+from torch import nn
+
+from src import model as models
+from src.receptive_field import layers, receptive_field
+from src.utils import show_summary
+
+PARAMETERS = {
+    "Model_1": 6_379_786,
+    "Model_2": 1_968_874,
+    "Model_3": 1_970_730,
+    "Model_4": 10_970,
+    "Model_5": 7_836,
+    "Model_6": 7_836,
+    "Model_7": 7_974,
+    "Model_8": 7_452,
+}
+
+
+@pytest.fixture(params=PARAMETERS)
+def model_class(request):
+    return getattr(models, request.param)
+
+
+def test_every_model_is_listed_here():
+    assert [name for name in vars(models) if name.startswith("Model_")] == list(PARAMETERS)
+
+
+def test_parameters(model_class):
+    expected = PARAMETERS[model_class.__name__]
+    assert sum(p.numel() for p in model_class().parameters()) == expected
+    assert f"{expected:,} parameters" in model_class.__doc__
+
+
+def test_torchsummary_counts_what_we_count(model_class, capsys):
+    show_summary(model_class)
+    assert f"Total params: {PARAMETERS[model_class.__name__]:,}\n" in capsys.readouterr().out
+    assert sum(layer.parameters for layer in layers(model_class())) == PARAMETERS[model_class.__name__]
+
+
+def test_summary_leaves_the_random_stream_alone():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    show_summary(models.Model_8)
+    assert torch.equal(torch.get_rng_state(), before)
+    # The trap that show_summary avoids: torchsummary itself draws a batch.
+    torchsummary.summary(models.Model_8().eval(), (1, 28, 28), device="cpu")
+    assert not torch.equal(torch.get_rng_state(), before)
+
+
+def test_logits_of_ten_digits(model_class):
+    outputs = 20 if model_class is models.Model_7 else 10  # as published
+    assert model_class()(torch.randn(2, 1, 28, 28)).shape == (2, outputs)
+
+
+def test_comments_at_the_line_ends(model_class):
+    """The line of each layer says the output's shape and receptive field; run the layers one by one to check it."""
+    claims = re.findall(r"# (.+), RF (\d+)$", inspect.getsource(model_class.__init__), re.MULTILINE)
+    model = model_class().eval()
+    assert len(claims) == len(model)
+    x = torch.zeros(1, 1, 28, 28)
+    for at, (shape, field) in enumerate(claims, 1):
+        x = model[at - 1](x)
+        assert " x ".join(map(str, x.shape[1:])) == shape
+        assert layers(nn.Sequential(*list(model)[:at]))[-1].receptive_field == int(field)
+
+
+def as_linear_probe(module, size):
+    """Turn a model into one with all weights one and no way to lose a gradient, of the same geometry."""
+    if isinstance(module, nn.Sequential):
+        built = []
+        for child in module:
+            probe, size = as_linear_probe(child, size)
+            built.append(probe)
+        return nn.Sequential(*built), size
+    if isinstance(module, nn.Conv2d):
+        probe = nn.Conv2d(1, 1, module.kernel_size, module.stride, module.padding, bias=False).double()
+        nn.init.ones_(probe.weight)
+    elif isinstance(module, (nn.MaxPool2d, nn.AvgPool2d)):
+        probe = nn.AvgPool2d(module.kernel_size, module.stride, module.padding)
+    elif isinstance(module, nn.AdaptiveAvgPool2d):
+        probe = nn.AvgPool2d(size)
+    else:
+        return nn.Identity(), size
+    return probe, probe(torch.zeros(1, 1, size, size, dtype=torch.double)).shape[-1]
+
+
+def measured_field(model):
+    """Measure by autograd which input columns reach one output in the middle of a large image."""
+    probe, _ = as_linear_probe(model, 28)
+    image = torch.zeros(1, 1, 200, 200, dtype=torch.double, requires_grad=True)
+    out = probe(image)
+    out[0, 0, out.shape[2] // 2, out.shape[3] // 2].backward()
+    rows, columns = image.grad[0, 0].nonzero().unbind(1)
+    assert rows.max() - rows.min() == columns.max() - columns.min()
+    return int(columns.max() - columns.min() + 1)
+
+
+def test_receptive_field_by_autograd(model_class):
+    model = model_class()
+    field, before = receptive_field(model)
+    assert field == measured_field(model)
+    stated = f"receptive field {before} ({field} after the average)" if before else f"receptive field {field}."
+    assert stated in model_class.__doc__.splitlines()[0]
+    for at in range(1, len(model) + 1):
+        assert layers(nn.Sequential(*list(model)[:at]))[-1].receptive_field == measured_field(
+            nn.Sequential(*list(model)[:at])
+        )
+
+
+def test_published_differences():
+    """What the comparisons of the notebooks rest on: one change at a time."""
+    extra = [m for m in models.Model_3().modules() if isinstance(m, nn.BatchNorm2d)]
+    assert len(extra) == 7
+    assert sum(p.numel() for m in extra for p in m.parameters()) == PARAMETERS["Model_3"] - PARAMETERS["Model_2"]
+    without = [str(m) for m in models.Model_6() if not isinstance(m, nn.Dropout)]
+    assert without == [str(m) for m in models.Model_5()]
+    assert sum(isinstance(m, nn.Dropout) for m in models.Model_6()) == 4
