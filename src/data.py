@@ -50,13 +50,12 @@ class Data:
 def load_mnist(root=None, device="cpu", validation=False, train_limit=None):
     """Load MNIST whole onto `device`, downloading it where it is missing.
 
-    `root` is the folder that holds MNIST/raw, as in torchvision; without it the environment variable MNIST_ROOT
-    decides, else data/ in the checkout. With `validation` the last 10,000 training images are held out and take the
-    test set's place. `train_limit` keeps only the first so many training images. Raises DataError.
+    For `root` see `data_root`. With `validation` the last 10,000 training images are held out and take the test set's
+    place. `train_limit` keeps only the first so many training images. Raises DataError.
 
     A file SHA256SUMS beside the four raw files replaces MNIST's checksums: for other data in the same format.
     """
-    root = Path(root or os.environ.get("MNIST_ROOT") or ROOT / "data")
+    root = data_root(root)
     raw = root / "MNIST" / "raw"
     _download_missing(root, raw)
     sums = _expected_sums(raw)
@@ -87,6 +86,11 @@ def load_mnist(root=None, device="cpu", validation=False, train_limit=None):
         sha256=hashlib.sha256("".join(f"{sums[name]}  {name}\n" for name in SHA256).encode()).hexdigest(),
         official=sums == SHA256,
     )
+
+
+def data_root(root=None):
+    """Return the folder that holds MNIST/raw: `root`, else the variable MNIST_ROOT, else data/ in the checkout."""
+    return Path(root or os.environ.get("MNIST_ROOT") or ROOT / "data")
 
 
 def _download_missing(root, raw):

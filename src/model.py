@@ -169,7 +169,8 @@ class Model_6(nn.Sequential):
 class Model_7(nn.Sequential):
     """Average pooling for the head, dropout everywhere: 7,974 parameters, receptive field 22 (32 after the average).
 
-    Published as line B, Batch 3. The head has 20 outputs, as published: ten of them, 200 parameters, stand for no digit. Logits are (N, 20).
+    Published as line B, Batch 3. The head has 20 outputs, as published: ten of them, 200 parameters, stand for no
+    digit. Logits are (N, 20).
     """
 
     def __init__(self):
@@ -198,8 +199,8 @@ class Model_7(nn.Sequential):
 class Model_8(nn.Sequential):
     """Ours, only 3x3 convolutions and no dropout: 7,452 parameters, receptive field 32 (44 after the average).
 
-    The global average turns the last convolution's ten maps into the ten logits, so there is no head to
-    spend parameters on.
+    The global average turns the last convolution's ten maps into the ten logits, so there is no head to spend
+    parameters on.
     """
 
     def __init__(self):

@@ -41,7 +41,7 @@ def samples(rows):
     figure, axes = _figure(0.85 * count, 0.95 * len(rows), len(rows), count)
     for line, (label, images) in zip(axes, rows.items(), strict=True):
         for axis, image in zip(line, images.cpu(), strict=False):
-            axis.imshow(image[0], cmap="gray_r")
+            axis.imshow(image[0].numpy(), cmap="gray_r")
         for axis in line:
             axis.set_xticks([])
             axis.set_yticks([])
@@ -86,7 +86,7 @@ def confusion(labels, predicted):
     wrong.fill_diagonal_(0)
     figure, axes = _figure(5, 4.6)
     axis = axes[0][0]
-    axis.imshow(wrong, cmap="Oranges", vmin=0, vmax=max(8, int(wrong.max())))
+    axis.imshow(wrong.numpy(), cmap="Oranges", vmin=0, vmax=max(8, int(wrong.max())))
     for row in range(10):
         for column in range(classes):
             if wrong[row, column]:
@@ -107,7 +107,7 @@ def mistakes(images, labels, logits, count=20):
     for axis in axes.flat:
         axis.axis("off")
     for axis, index in zip(axes.flat, wrong.tolist(), strict=False):
-        axis.imshow(images[index, 0].cpu(), cmap="gray_r")
+        axis.imshow(images[index, 0].cpu().numpy(), cmap="gray_r")
         label, guess, sure = int(labels[index]), int(predicted[index]), 100 * float(probability[index])
         axis.set_title(f"{label}, not {guess}\n{sure:.0f} % sure", fontsize=8, color=INK)
     return figure

@@ -150,7 +150,7 @@ def against_published(name, entry):
     if name not in PUBLISHED:
         return None
     best = max(100 * epoch["test_correct"] / epoch["test_total"] for epoch in entry["runs"][0]["history"])
-    difference = best - PUBLISHED[name]
+    difference = round(best - PUBLISHED[name], 2)
     verdict = "agrees" if abs(difference) <= CHANCE else "does not agree"
     return f"best epoch {best:.2f} % where the write-up has {PUBLISHED[name]:.2f} %: {verdict} ({difference:+.2f})"
 

@@ -68,7 +68,9 @@ def test_damaged_files_are_named(copy, name):
 def test_without_files_and_network(copy, monkeypatch):
     monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/"])  # nothing listens on the discard port
     (copy / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").unlink()
-    with pytest.raises(DataError, match="lacks t10k-labels-idx1-ubyte and MNIST could not be downloaded: .*MNIST_ROOT"):
+    with pytest.raises(
+        DataError, match=r"lacks t10k-labels-idx1-ubyte and MNIST could not be downloaded: .*MNIST_ROOT"
+    ):
         load_mnist(copy)
 
 

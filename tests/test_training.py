@@ -173,7 +173,8 @@ def test_history_and_learning(data):
     history = train(model, data, replace(EVERYTHING, epochs=8, ema=0.0), seed=0)
     assert [epoch["epoch"] for epoch in history] == list(range(1, 9))
     assert set(history[0]) == {
-        "epoch", "lr", "train_loss", "train_correct", "train_total", "test_loss", "test_correct", "test_total", "seconds",
+        "epoch", "lr", "train_loss", "train_correct", "train_total", "test_loss", "test_correct", "test_total",
+        "seconds",
     }  # fmt: skip
     assert history[-1]["train_total"] == 600
     assert history[-1]["test_correct"] > 150  # of 200; chance is 20

@@ -1,0 +1,128 @@
+"""The target, the evidence files and the sentences made from them, on histories worked out by hand."""
+
+import json
+import re
+from dataclasses import asdict
+
+import pytest
+
+from src import results
+from src.model import Model_7
+from src.results import Target, against_published, between, card_result, percent, readme_table, summary
+from src.study import Run
+from src.training import Recipe
+
+
+def history(*correct):
+    return [
+        {
+            "epoch": epoch, "lr": 0.01, "train_loss": 0.1, "train_correct": 59_000, "train_total": 60_000,
+            "test_loss": 0.02, "test_correct": count, "test_total": 10_000, "seconds": 1.0,
+        }
+        for epoch, count in enumerate(correct, 1)
+    ]  # fmt: skip
+
+
+def run(*correct, seed=0, **environment):
+    return Run(Model_7(), Recipe(rotation=5.0), seed, history(*correct), "c0de", environment, kept=False)
+
+
+HELD = (9_000, 9_950, 9_940, 9_940, 9_950, 9_945, 9_951)
+
+
+def test_target_asks_for_each_of_the_last_epochs():
+    target = Target()
+    assert target.met(history(*HELD), 7_999)
+    assert not target.met(history(*HELD), 8_000)
+    assert not target.met(history(*HELD[:3], 9_939, *HELD[4:]), 7_000)
+    assert target.met(history(9_000, 9_939, *HELD[2:]), 7_000)  # before the last five nothing counts
+    assert not target.met(history(9_950, 9_950, 9_950, 9_950), 7_000)  # five were never shown
+    assert not target.met(history(*[9_950] * 16), 7_000)  # one epoch too many
+    assert Target(max_parameters=None).met(history(*HELD), 10**9)
+
+
+def test_evidence_keeps_the_schema(tmp_path):
+    runs = [run(*HELD, threads=1, torch="2"), run(*HELD[:-1], 9_939, seed=1, threads=2, torch="2")]
+    content = results.evidence(3, Target(), runs, {"threads": 2, "torch": "2"})
+    assert content["target"] == {"accuracy": 0.994, "last_epochs": 5, "max_epochs": 15, "max_parameters": 7999}
+    entry = content["models"]["Model_7"]
+    assert entry["parameters"] == 7_974
+    assert (entry["receptive_field"], entry["receptive_field_before_average"]) == (32, 22)
+    assert entry["recipe"] == asdict(Recipe(rotation=5.0))
+    assert [(r["seed"], r["met"], r.get("environment")) for r in entry["runs"]] == [
+        (0, True, {"threads": 1}),  # only what differs
+        (1, False, None),
+    ]
+    path = results.write_evidence(content, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["Step3.json"]
+    assert results.read_evidence(3, tmp_path) == content
+    assert sum('"epoch":' in line for line in path.read_text().splitlines()) == 14  # an epoch a line
+
+
+def test_a_write_that_fails_loses_nothing(tmp_path):
+    content = results.evidence(3, Target(), [run(*HELD)], {})
+    path = results.write_evidence(content, tmp_path)
+    before = path.read_text()
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        results.write_evidence(content | {"environment": {1, 2}}, tmp_path)
+    assert path.read_text() == before
+
+
+def test_files_that_are_no_evidence(tmp_path):
+    (tmp_path / "Step1.json").write_text('{"schema": 1, "step"')
+    with pytest.raises(ValueError, match=r"Step1.json is not JSON .* run notebooks/Step1.ipynb"):
+        results.read_evidence(1, tmp_path)
+    (tmp_path / "Step2.json").write_text(json.dumps({"schema": 1, "step": 1}))
+    with pytest.raises(ValueError, match=r"Step2.json is not the evidence of step 2"):
+        results.read_evidence(2, tmp_path)
+
+
+def test_summary_of_one_and_of_several_seeds():
+    target = asdict(Target())
+    one = results.evidence(3, Target(), [run(*HELD)], {})["models"]["Model_7"]
+    assert summary(one, target) == {
+        "parameters": "7,974", "field": "22, then 32 by averaging", "final": "99.51 %", "lowest": "99.40 %",
+        "met": "yes", "seeds": "0",
+    }  # fmt: skip
+    runs = [run(*HELD, seed=0), run(*HELD[:-1], 9_931, seed=1), run(*HELD[:-1], 9_941, seed=2)]
+    told = summary(results.evidence(3, Target(), runs, {})["models"]["Model_7"], target)
+    assert (told["final"], told["lowest"], told["met"]) == ("99.41 % ± 0.10", "99.31 %", "2 of 3 seeds")
+
+
+@pytest.mark.parametrize(("best", "verdict"), [(9_936, "agrees (+0.14)"), (9_937, "does not agree (+0.15)")])
+def test_comparison_with_the_published_best_epoch(best, verdict):
+    entry = results.evidence(3, Target(), [run(9_000, best, 9_100)], {})["models"]["Model_7"]
+    assert against_published("Model_7", entry) == (
+        f"best epoch {best / 100:.2f} % where the write-up has 99.22 %: {verdict}"
+    )
+    assert against_published("Model_8", entry) is None
+
+
+def test_card_and_table_say_the_same():
+    content = results.evidence(3, Target(), [run(*HELD)], {})
+    card, table = card_result(content), readme_table([content])
+    assert card.startswith("- **Model_7**, 7,974 parameters")
+    for text in ("7,974", "22, then 32 by averaging", "99.51 %", "99.40 %"):
+        assert text in card
+        assert text in table
+    assert len({line.count("|") for line in table.splitlines()}) == 1
+
+
+def test_percent():
+    assert percent(9_940) == "99.40 %"
+    assert percent(199, 200) == "99.50 %"
+
+
+def test_between():
+    text = "a\n<!-- table -->\nold\n<!-- /table -->\nb"
+    assert between(text, "table", r"new \1") == "a\n<!-- table -->\nnew \\1\n<!-- /table -->\nb"
+    with pytest.raises(ValueError, match="no <!-- result -->"):
+        between(text, "result", "new")
+
+
+def test_one_place_names_the_repository():
+    text = "https://github.com/a/b.git https://colab.research.google.com/github/a-b/c.d/blob/main/x github.com/x/y"
+    renamed = results.with_repository(text)
+    name = results.repository()
+    assert re.findall(r"(?:github.com|google.com/github)/(\S+?/\S+?)(?:\.git|/blob)", renamed) == [name, name]
+    assert renamed.endswith("github.com/x/y")  # someone else's repository
