@@ -70,7 +70,7 @@ def curves(histories, target):
     accuracy.set(title="Test accuracy (shaded: the epochs that count)", xlabel="epoch", ylabel="%")
     gap.axhline(0, color=INK, linewidth=1)
     gap.set_ylim(-2.5, 1.25)
-    gap.set(title="Training minus test accuracy (over 0: overfitting)", xlabel="epoch", ylabel="points")
+    gap.set(title="Training minus test accuracy", xlabel="epoch", ylabel="points")
     for axis in (accuracy, gap):
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(axis="y", alpha=0.25)

@@ -1,0 +1,171 @@
+"""The evidence against the code that is here now, and every number that the repository tells against the evidence."""
+
+import ast
+import itertools
+import json
+import math
+import re
+import subprocess
+from dataclasses import asdict
+
+import pytest
+
+from src import model as models
+from src.benchmark import RECIPE
+from src.data import ROOT
+from src.receptive_field import receptive_field
+from src.results import PUBLISHED, STEPS, Target, percent, published_texts, read_evidence, summary
+from src.study import code_sha256
+from src.training import Recipe
+from tests.test_notebooks import assert_clean, code, read, source, told
+
+MODELS = {1: ["Model_1", "Model_2", "Model_3"], 2: ["Model_4", "Model_5", "Model_6"], 3: ["Model_7", "Model_8"]}
+ROTATION = {
+    "Model_1": 0.0,
+    "Model_2": 7.0,
+    "Model_3": 7.0,
+    "Model_4": 0.0,
+    "Model_5": 7.0,
+    "Model_6": 7.0,
+    "Model_7": 5.0,
+}
+
+
+@pytest.fixture(params=STEPS)
+def step(request):
+    return request.param
+
+
+@pytest.fixture
+def content(step):
+    return read_evidence(step)
+
+
+@pytest.fixture
+def notebook(step):
+    return read(ROOT / "notebooks" / f"Step{step}.ipynb")
+
+
+def changed(*names):
+    """Return whether git sees uncommitted changes in these files of the checkout."""
+    answer = subprocess.run(["git", "status", "--porcelain", "--", *names], cwd=ROOT, capture_output=True, text=True)
+    return answer.returncode == 0 and bool(answer.stdout)
+
+
+@pytest.fixture
+def as_published():
+    """Skip where somebody executed a notebook: the new evidence is right, the words about the old are not yet."""
+    if changed("results") and not changed("README.md", "notebooks"):
+        pytest.skip("results/ is new here: `python -m src.results` brings README and cards in line")
+
+
+# ---------------------------------------------------------------- evidence against code
+
+
+def test_evidence_is_of_this_code(content, step):
+    for name, entry in content["models"].items():
+        assert entry["code_sha256"] == code_sha256(getattr(models, name)), (
+            f"{name} in results/Step{step}.json was trained by other code: run notebooks/Step{step}.ipynb"
+        )
+
+
+def test_evidence_is_complete(content, step):
+    assert list(content["models"]) == MODELS[step]
+    for name, entry in content["models"].items():
+        model = getattr(models, name)()
+        assert entry["parameters"] == sum(p.numel() for p in model.parameters())
+        assert (entry["receptive_field"], entry["receptive_field_before_average"]) == receptive_field(model)
+        assert len({run["seed"] for run in entry["runs"]}) == len(entry["runs"]) >= 1
+        for run in entry["runs"]:
+            assert [epoch["epoch"] for epoch in run["history"]] == list(range(1, 16))
+            assert {(epoch["train_total"], epoch["test_total"]) for epoch in run["history"]} == {(60_000, 10_000)}
+            assert all(math.isfinite(value) for epoch in run["history"] for value in epoch.values())
+            assert run["met"] == Target(**content["target"]).met(run["history"], entry["parameters"])
+
+
+def test_evidence_is_of_mnist(content):
+    """The digest of the four files' official SHA-256 sums, worked out with sha256sum."""
+    assert content["environment"]["data_sha256"] == "d0a3eec1f5a454401d758fdbf15b9b0163a7034963586d671960c180b97e2c1a"
+
+
+def test_published_models_had_the_published_recipe(content):
+    for name, entry in content["models"].items():
+        if name in PUBLISHED:
+            assert Recipe(**entry["recipe"]) == Recipe(
+                epochs=15, batch_size=128, optimizer="sgd", lr=0.01, momentum=0.9, rotation=ROTATION[name]
+            )
+
+
+def test_targets_are_those_of_the_notebooks(content, notebook):
+    call = next(
+        node for cell in code(notebook) for node in ast.walk(ast.parse(source(cell)))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Target"
+    )  # fmt: skip
+    stated = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+    assert content["target"] == asdict(Target(**stated))
+
+
+def test_only_the_last_step_asks_for_everything():
+    assert read_evidence(3)["target"] == {"accuracy": 0.994, "last_epochs": 5, "max_epochs": 15, "max_parameters": 7999}
+
+
+# ---------------------------------------------------------------- words against evidence
+
+
+@pytest.mark.usefixtures("as_published")
+def test_readme_and_cards_are_made_from_the_evidence():
+    for path, text in published_texts().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} is out of date: run `python -m src.results`"
+
+
+@pytest.mark.usefixtures("as_published")
+def test_committed_notebooks_show_this_evidence(content, notebook, step):
+    assert_clean(notebook)
+    shown = told(notebook)
+    assert "This run is the evidence in results/" in shown
+    assert f"Written: results/Step{step}.json" in shown
+    for name, entry in content["models"].items():
+        words = summary(entry, content["target"])
+        assert re.search(
+            rf"^{name} +{words['parameters']} +{words['final']} +{words['lowest']} +{words['met']}$", shown, re.M
+        )
+        for epoch in entry["runs"][0]["history"]:
+            assert percent(epoch["train_correct"], 60_000) in shown
+            assert percent(epoch["test_correct"]) in shown
+    assert sum("image/png" in output.get("data", {}) for cell in code(notebook) for output in cell["outputs"]) == 4
+
+
+@pytest.mark.usefixtures("as_published")
+def test_numbers_of_the_analysis(notebook, step):
+    """Each percentage is one of the evidence or of the write-ups; each difference is one of two numbers that count."""
+    entries = {name: entry for k in STEPS[:step] for name, entry in read_evidence(k)["models"].items()}
+    histories = [run["history"] for entry in entries.values() for run in entry["runs"]]
+    known = {
+        percent(e[f"{part}_correct"], e[f"{part}_total"]) for h in histories for e in h for part in ("train", "test")
+    }
+    known |= {f"{value:.2f} %" for value in PUBLISHED.values()} | {"99.40 %", "99.00 %"}
+    counts = [value for h in histories for value in (h[-1], min(h[-5:], key=lambda e: e["test_correct"]))]
+    values = {e["test_correct"] / 100 for e in counts} | {100 * e["train_correct"] / e["train_total"] for e in counts}
+    values |= {max(e["test_correct"] for e in h) / 100 for h in histories} | {99.4, 99.0}
+    differences = {f"{abs(a - b):.2f}" for a, b in itertools.combinations(values, 2)}
+
+    text = source(notebook["cells"][1]).split("## Analysis")[1]
+    percentages = re.findall(r"\d+\.\d+ %", text)
+    assert len(percentages) >= 3
+    assert set(percentages) <= known
+    assert set(re.findall(r"(\d+\.\d+) points", text)) <= differences
+
+
+@pytest.mark.usefixtures("as_published")
+def test_readme_is_short_and_its_links_lead_somewhere():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
+    assert len(links) > 6
+    assert all((ROOT / link).exists() for link in links)
+
+
+def test_benchmark_is_of_the_recipe_of_step_3():
+    told = json.loads((ROOT / "results" / "benchmark.json").read_text())
+    assert told["ratio"] == pytest.approx(told["published"]["seconds"] / told["ours"]["seconds"], abs=0.01)
+    assert read_evidence(3)["models"]["Model_8"]["recipe"] == asdict(RECIPE) | {"epochs": 15}
