@@ -89,14 +89,21 @@ def load_mnist(root=None, device="cpu", validation=False, train_limit=None):
 
 
 def data_root(root=None):
-    """Return the folder that holds MNIST/raw: `root`, else the variable MNIST_ROOT, else data/ in the checkout."""
-    return Path(root or os.environ.get("MNIST_ROOT") or ROOT / "data")
+    """Return the folder that holds MNIST/raw: `root`, else the variable MNIST_ROOT, else data/.
+
+    A relative folder counts from the checkout, wherever the program was started.
+    """
+    return ROOT / Path(root or os.environ.get("MNIST_ROOT") or "data").expanduser()
 
 
 def _download_missing(root, raw):
+    old = root / "MNIST" / "processed"
+    if old.exists():  # torchvision would prefer it to the files that are checked
+        raise DataError(f"{old} was left by an old torchvision: delete it and run again")
     missing = [name for name in SHA256 if not (raw / name).is_file()]
     if not missing:
         return
+    print(f"Downloading MNIST, 11 MB, to {os.path.relpath(root, ROOT)}")
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # torchvision draws its progress bar there
             MNIST(root, download=True)
@@ -111,8 +118,8 @@ def _expected_sums(raw):
     own = raw / "SHA256SUMS"
     if not own.is_file():
         return SHA256
-    lines = (line.split() for line in own.read_text().splitlines())
-    sums = {name: digest for digest, name in lines}
+    words = own.read_text().split()
+    sums = dict(zip(words[1::2], words[::2], strict=False))
     if sums.keys() != SHA256.keys():
         raise DataError(f"{own} must list the files {', '.join(SHA256)}: correct or delete it")
     return sums

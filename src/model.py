@@ -29,11 +29,14 @@ def conv_bn_relu(inputs, outputs, kernel=3, padding=0):
     )
 
 
-# ---------------------------------------------------------------- Step 1: how good can it get when parameters are free
+# ---------------------------------------------------------------- Step 1: can 99.4 % be held when parameters are free
 
 
 class Model_1(nn.Sequential):
-    """A plain network without a budget: 6,379,786 parameters, receptive field 40. Published as line B, Batch 1."""
+    """A plain network without a budget: 6,379,786 parameters, receptive field 40. Published as line B, Batch 1.
+
+    Images (N, 1, 28, 28) to logits (N, 10).
+    """
 
     def __init__(self):
         super().__init__(
@@ -51,7 +54,10 @@ class Model_1(nn.Sequential):
 
 
 class Model_2(nn.Sequential):
-    """No wide last layer, 1x1 head: 1,968,874 parameters, receptive field 28. Published as line A, Model_1."""
+    """No wide last layer, 1x1 head: 1,968,874 parameters, receptive field 28. Published as line A, Model_1.
+
+    Images (N, 1, 28, 28) to logits (N, 10).
+    """
 
     def __init__(self):
         super().__init__(
@@ -74,7 +80,8 @@ class Model_2(nn.Sequential):
 class Model_3(nn.Sequential):
     """Model_2 with BatchNorm after each ReLU: 1,970,730 parameters, receptive field 28. Published as line A, Model_2.
 
-    The write-up states 1,968,874, the count of Model_2; the seven BatchNorms add 1,856.
+    Images (N, 1, 28, 28) to logits (N, 10). The write-up states 1,968,874, the count of Model_2; the seven BatchNorms
+    add 1,856.
     """
 
     def __init__(self):
@@ -101,7 +108,8 @@ class Model_3(nn.Sequential):
 class Model_4(nn.Sequential):
     """Narrow layers, BatchNorm, dropout 0.25: 10,970 parameters, receptive field 28. Published as line B, Batch 2.
 
-    The 7x7 head alone takes 4,900 of them, and the network is still over the budget.
+    Images (N, 1, 28, 28) to logits (N, 10). The 7x7 head alone takes 4,900 of them, and the network is still over the
+    budget.
     """
 
     def __init__(self):
@@ -122,7 +130,10 @@ class Model_4(nn.Sequential):
 
 
 class Model_5(nn.Sequential):
-    """Line A's plan with 8 to 16 channels: 7,836 parameters, receptive field 28. Published as line A, Model_3."""
+    """Line A's plan with 8 to 16 channels: 7,836 parameters, receptive field 28. Published as line A, Model_3.
+
+    Images (N, 1, 28, 28) to logits (N, 10).
+    """
 
     def __init__(self):
         super().__init__(
@@ -141,7 +152,10 @@ class Model_5(nn.Sequential):
 
 
 class Model_6(nn.Sequential):
-    """Model_5 with dropout 0.1 in four places: 7,836 parameters, receptive field 28. Published as line A, Model_4."""
+    """Model_5 with dropout 0.1 in four places: 7,836 parameters, receptive field 28. Published as line A, Model_4.
+
+    Images (N, 1, 28, 28) to logits (N, 10).
+    """
 
     def __init__(self):
         super().__init__(
@@ -169,8 +183,8 @@ class Model_6(nn.Sequential):
 class Model_7(nn.Sequential):
     """Average pooling, a 1x1 head, dropout seven times: 7,974 parameters, receptive field 22 (32 after the average).
 
-    Published as line B, Batch 3. The head has 20 outputs, as published: ten of them, 200 parameters, stand for no
-    digit.
+    Images (N, 1, 28, 28) to logits (N, 20). Published as line B, Batch 3. The head has 20 outputs, as published: ten
+    of them, 200 parameters, stand for no digit.
     """
 
     def __init__(self):
@@ -199,8 +213,8 @@ class Model_7(nn.Sequential):
 class Model_8(nn.Sequential):
     """Ours, only 3x3 convolutions and no dropout: 7,452 parameters, receptive field 32 (44 after the average).
 
-    The global average turns the last convolution's ten maps into the ten logits, so there is no head to spend
-    parameters on.
+    Images (N, 1, 28, 28) to logits (N, 10). The global average turns the last convolution's ten maps into the ten
+    logits, so there is no head to spend parameters on.
     """
 
     def __init__(self):

@@ -114,7 +114,7 @@ def mistakes(images, labels, logits, count=20):
 
 
 def overview(contents, published):
-    """Draw the last five epochs of every model in the evidence against 99.4 %, with the published best epochs."""
+    """Draw the last five epochs of every model in the evidence against its step's target and the published best."""
     figure, axes = _figure(9, 4.2)
     axis = axes[0][0]
     ticks = []
@@ -129,14 +129,15 @@ def overview(contents, published):
             if name in published:
                 axis.scatter([at], [published[name]], s=42, marker="D", facecolors="none", edgecolors=FAINT)
             ticks.append(f"{name}\n{entry['parameters']:,}")
+        line = 100 * content["target"]["accuracy"]
+        axis.hlines(line, first - 0.5, len(ticks) - 0.5, color=INK, linewidth=1, linestyle="--")
         if first:
             axis.axvline(first - 0.5, color=FAINT, linewidth=0.8)
         axis.text(first - 0.4, 1.02, f"Step {content['step']}", transform=axis.get_xaxis_transform(), color=INK)
-    axis.axhline(99.4, color=INK, linewidth=1, linestyle="--")
     axis.scatter([], [], s=26, color=INK, alpha=0.6, linewidths=0, label="each of the last five epochs")
     axis.scatter([], [], s=70, facecolors="none", edgecolors=INK, linewidths=1.2, label="the final epoch")
     axis.scatter([], [], s=42, marker="D", facecolors="none", edgecolors=FAINT, label="published best epoch")
-    axis.plot([], [], color=INK, linewidth=1, linestyle="--", label="99.4 %")
+    axis.plot([], [], color=INK, linewidth=1, linestyle="--", label="the step's target")
     axis.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, -0.38), ncols=4)
     axis.set_xticks(range(len(ticks)), ticks, fontsize=8.5)
     axis.set_xlim(-0.5, len(ticks) - 0.5)

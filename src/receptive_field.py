@@ -70,7 +70,7 @@ def receptive_field(model):
 
 
 def _chain(module):
-    if isinstance(module, nn.Sequential):
+    if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
         for child in module:
             yield from _chain(child)
     elif isinstance(module, SPATIAL + POINTWISE):

@@ -3,6 +3,7 @@
 `python -m src.results` brings README.md and the three cards in line with it.
 """
 
+import itertools
 import json
 import os
 import re
@@ -62,10 +63,10 @@ class Target:
 def evidence(step, target, runs, environment):
     """Gather the runs of a step into what its evidence file says. A run tells of its own environment where it differs.
 
-    `runs` is a list of src.study.Run; runs of one model share its recipe.
+    `runs` maps a model's name to its list of src.study.Run. Raises ValueError for runs that do not belong together.
     """
     entries = {}
-    for run in runs:
+    for run in itertools.chain(*runs.values()):
         parameters = sum(p.numel() for p in run.model.parameters())
         field, before_average = receptive_field(run.model)
         entry = entries.setdefault(
@@ -79,6 +80,10 @@ def evidence(step, target, runs, environment):
                 "runs": [],
             },
         )
+        if (run.code_sha256, asdict(run.recipe)) != (entry["code_sha256"], entry["recipe"]):
+            raise ValueError(f"the runs of {type(run.model).__name__} differ in recipe or code: run its cell again")
+        if run.seed in [earlier["seed"] for earlier in entry["runs"]]:
+            raise ValueError(f"{type(run.model).__name__} has seed {run.seed} twice: run its cell again")
         differs = {name: value for name, value in run.environment.items() if environment.get(name) != value}
         record = {"seed": run.seed, "met": target.met(run.history, parameters)}
         entry["runs"].append(record | ({"environment": differs} if differs else {}) | {"history": run.history})
@@ -109,12 +114,12 @@ def write_text(path, text):
 
 
 def read_evidence(step, folder=ROOT / "results"):
-    """Read one step's evidence. Raises ValueError for a file that is not evidence of this schema."""
+    """Read one step's evidence. Raises ValueError for what is not evidence of this schema."""
     path = Path(folder) / f"Step{step}.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON ({error}): restore it or run notebooks/Step{step}.ipynb") from error
+    except (FileNotFoundError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is missing or not JSON: restore it or run notebooks/Step{step}.ipynb") from error
     if content.get("schema") != SCHEMA or content.get("step") != step:
         raise ValueError(f"{path} is not the evidence of step {step}, schema {SCHEMA}: run notebooks/Step{step}.ipynb")
     return content
@@ -134,6 +139,7 @@ def summary(entry, target):
     final = f"{statistics.mean(finals):.2f} %"
     if len(finals) > 1:
         final += f" ± {statistics.stdev(finals):.2f}"
+    seeds = [run["seed"] for run in entry["runs"]]
     field, before = entry["receptive_field"], entry["receptive_field_before_average"]
     return {
         "parameters": f"{entry['parameters']:,}",
@@ -141,7 +147,7 @@ def summary(entry, target):
         "final": final,
         "lowest": percent(lowest["test_correct"], lowest["test_total"]),
         "met": ("yes" if met else "no") if len(finals) == 1 else f"{met} of {len(finals)} seeds",
-        "seeds": ", ".join(str(run["seed"]) for run in entry["runs"]),
+        "seeds": ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(map(str, seeds)),
     }
 
 
@@ -166,7 +172,7 @@ def card_result(content):
         line = (
             f"- **{name}**, {told['parameters']} parameters, receptive field {told['field']}: "
             f"final epoch **{told['final']}**, lowest of the last {content['target']['last_epochs']} epochs "
-            f"{told['lowest']} (seed {told['seeds']}). Target met: **{told['met']}**."
+            f"{told['lowest']} ({told['seeds']}). Target met: **{told['met']}**."
         )
         published = against_published(name, entry)
         lines.append(f"{line} Published: {published}." if published else line)
@@ -177,9 +183,9 @@ def readme_table(contents):
     """Write README's table: one row for each model of the steps' evidence."""
     base = f"https://colab.research.google.com/github/{repository()}/blob/main/notebooks"
     rows = [
-        "| step | model | what changed | parameters | receptive field | final test accuracy | lowest of last five "
-        "| step's target met |",
-        "| - | - | - | -: | - | -: | -: | - |",
+        "| step | model | what it is | parameters | receptive field | final test accuracy | lowest of last five "
+        "| step's target met | seeds |",
+        "| - | - | - | -: | - | -: | -: | - | -: |",
     ]
     for content in contents:
         notebook = f"Step{content['step']}.ipynb"
@@ -190,7 +196,8 @@ def readme_table(contents):
         for name, entry in content["models"].items():
             told = summary(entry, content["target"])
             cells = (links, name, what_changed(name), told["parameters"], told["field"], told["final"], told["lowest"])
-            rows.append("| " + " | ".join((*cells, told["met"])) + " |")
+            met = f"{told['met']} ({100 * content['target']['accuracy']:.1f} %)"
+            rows.append("| " + " | ".join((*cells, met, str(len(entry["runs"])))) + " |")
             links = ""
     return "\n".join(rows)
 
@@ -199,7 +206,7 @@ def claim(content):
     """Write what README claims: how the last model of Step 3 did, met or not."""
     name, entry = list(content["models"].items())[-1]
     told = summary(entry, content["target"])
-    seeds = f"seed {told['seeds']}, one run" if len(entry["runs"]) == 1 else f"seeds {told['seeds']}"
+    seeds = told["seeds"] + (", one run" if len(entry["runs"]) == 1 else "")
     return (
         f"**{name}**, with **{told['parameters']} parameters**, classifies **{told['final']}** of the 10,000 test "
         f"images after {len(entry['runs'][0]['history'])} epochs; the lowest of its last five epochs is "
@@ -239,25 +246,27 @@ def between(text, name, content):
     return pattern.sub(lambda match: match[1] + content + match[2], text)
 
 
-def with_repository(text):
-    """Point every link to this repository, on GitHub and in Colab, to the owner and name of pyproject.toml."""
-    return re.sub(r"(github\.com|colab\.research\.google\.com/github)/[\w-]+/[\w.-]+?(?=/blob/|\.git\b)",
-                  lambda match: f"{match[1]}/{repository()}", text)  # fmt: skip
+def with_repository(text, notebook):
+    """Point the links to this repository, which the bootstrap in `notebook` names, to the address in pyproject.toml."""
+    old = re.search(r'REPOSITORY = \\?"https://github.com/([^/"]+/[^/"]+)\.git', notebook)[1]
+    return text.replace(old, repository())
 
 
 def published_texts(root=ROOT):
     """Return what README.md and the notebooks should say, by path, as the evidence under `root` has it."""
     contents = [read_evidence(step, root / "results") for step in STEPS]
+    notebooks = {step: root / "notebooks" / f"Step{step}.ipynb" for step in STEPS}
     benchmark = json.loads((root / "results" / "benchmark.json").read_text(encoding="utf-8"))
     readme = root / "README.md"
-    text = with_repository(readme.read_text(encoding="utf-8"))
+    bootstrap = notebooks[1].read_text(encoding="utf-8")
+    text = with_repository(readme.read_text(encoding="utf-8"), bootstrap)
     generated = {"claim": claim(contents[-1]), "table": readme_table(contents), "speed": speed(benchmark)}
     for name, part in generated.items():
         text = between(text, name, part)
     texts = {readme: text}
     for content in contents:
-        path = root / "notebooks" / f"Step{content['step']}.ipynb"
-        notebook = json.loads(with_repository(path.read_text(encoding="utf-8")))
+        path = notebooks[content["step"]]
+        notebook = json.loads(with_repository(path.read_text(encoding="utf-8"), bootstrap))
         card = notebook["cells"][1]
         card["source"] = between("".join(card["source"]), "result", card_result(content)).splitlines(keepends=True)
         notebook["metadata"].pop("papermill", None)  # paths and times of one execution

@@ -1,22 +1,25 @@
 """Runs that are kept: a study is a list of (model, recipe, seed) that may be stopped at any moment and resumed."""
 
 import ast
+import copy
+import functools
 import hashlib
 import inspect
 import json
 import os
+import pickle
 import platform
 import subprocess
 import sys
-import textwrap
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 import torchvision
 
+from src import model as _model  # noqa: F401  its text is read below
 from src.data import ROOT
-from src.training import Recipe, precision, train
+from src.training import Recipe, memory_format, precision, train
 
 KEPT = ROOT / ".runs"  # git-ignored
 
@@ -37,36 +40,60 @@ class Run:
 def fit(model_class, data, recipe, seed, *, folder=KEPT, fresh=False, progress=None):
     """Train a new `model_class` from `seed`, or pick up the run that an earlier call kept in `folder`.
 
-    A run is known by its code, recipe, seed and data. One that was cut short goes on after its last finished epoch.
-    `fresh` forgets what was kept. `progress` is passed to `train`.
+    A run is known by its code, recipe, seed and data. On a processor, one that was cut short goes on after its last
+    finished epoch, if nothing around it has changed since. `fresh` forgets what was kept. `progress` is passed to
+    `train`. Raises RuntimeError for a kept file that cannot be read.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    device = data.train_images.device
     code = code_sha256(model_class)
     facts = [code, asdict(recipe), seed, data.sha256, data.split, len(data.train_images)]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
     finished = folder / f"{model_class.__name__}-seed{seed}-{key}.pt"
-    checkpoint = finished.with_suffix(".checkpoint")
+    checkpoint, started = finished.with_suffix(".checkpoint"), finished.with_suffix(".json")
     if fresh:
-        finished.unlink(missing_ok=True)
-        checkpoint.unlink(missing_ok=True)
+        for path in (finished, checkpoint, started):
+            path.unlink(missing_ok=True)
 
     torch.manual_seed(seed)
     model = model_class()
     kept = finished.exists()
     if kept:
-        saved = torch.load(finished, weights_only=True)
+        saved = _load(finished, device)
         model.load_state_dict(saved["model"])
-        model.to(data.train_images.device)
+        model.to(device, memory_format=memory_format(model))
     else:
-        made_with = environment(data)  # before training, so that a later commit is not taken for this one
-        history = train(model, data, recipe, seed, checkpoint=checkpoint, progress=progress)
+        made_with = _environment_at_start(started, checkpoint, data)
+        # `train` can put back the processor's random stream, but not a GPU's.
+        resumable = checkpoint if device.type == "cpu" else None
+        history = train(model, data, recipe, seed, checkpoint=resumable, progress=progress)
         saved = {"model": model.state_dict(), "history": history, "environment": made_with}
-        partial = finished.with_suffix(".partial")
+        partial = finished.with_suffix(f".{os.getpid()}.partial")
         torch.save(saved, partial)
         os.replace(partial, finished)
-        checkpoint.unlink()
+        checkpoint.unlink(missing_ok=True)
+        started.unlink(missing_ok=True)
     return Run(model, recipe, seed, saved["history"], code, saved["environment"], kept)
+
+
+def _load(path, device):
+    try:
+        return torch.load(path, weights_only=True, map_location=device)
+    except (EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        raise RuntimeError(f"{path} is damaged: delete it, or train anew with fresh (-p fresh True)") from error
+
+
+def _environment_at_start(started, checkpoint, data):
+    """Return the environment that the run began in. A checkpoint from another one is dropped: it would not fit."""
+    now = environment(data)
+    if checkpoint.exists() and started.exists():
+        before = json.loads(started.read_text())
+        if before | {"git_commit": ""} == now | {"git_commit": ""}:
+            return before
+    checkpoint.unlink(missing_ok=True)
+    started.write_text(json.dumps(now))
+    return now
 
 
 def environment(data):
@@ -87,14 +114,27 @@ def environment(data):
 
 
 def _git_commit():
+    """Name the commit of src/, with "-dirty" behind it where a file of src/ differs from it."""
     try:
-        answer = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=ROOT, capture_output=True, text=True, check=True,
-        )  # fmt: skip
+        commit, changes = (
+            subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", "src"])
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return answer.stdout.strip()
+    return f"{commit}-dirty" if changes else commit
+
+
+@functools.cache
+def _definitions(module):
+    """Return the syntax trees of the classes and functions of one of this project's modules, by name."""
+    tree = ast.parse(Path(sys.modules[module].__file__).read_text(encoding="utf-8"))
+    return {node.name: node for node in tree.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
+
+
+# Now, while the files still hold the code that was imported: a notebook may run for hours while somebody edits them.
+for _module in ("src.model", "src.data", "src.training"):
+    _definitions(_module)
 
 
 def code_sha256(model_class):
@@ -109,8 +149,10 @@ def code_sha256(model_class):
         name = f"{thing.__module__}.{thing.__qualname__}"
         if name in code or thing is Recipe:
             continue
-        tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
-        code[name] = ast.unparse(_Essence().visit(tree))
+        if thing.__module__.split(".")[0] != "src":
+            raise ValueError(f"{name} must be defined in src/model.py to be kept: its code is part of its name")
+        tree = _Essence().visit(copy.deepcopy(_definitions(thing.__module__)[thing.__qualname__]))
+        code[name] = ast.unparse(tree)
         module = vars(sys.modules[thing.__module__])
         for node in ast.walk(tree):
             value = module.get(node.id) if isinstance(node, ast.Name) else None

@@ -47,8 +47,10 @@ class Recipe:
             allowed = (int, float) if field.type is float else field.type
             if isinstance(value, bool) or not isinstance(value, allowed):
                 raise TypeError(f"{field.name} must be of type {field.type.__name__}, got {value!r}")
-            if field.type is float and not math.isfinite(value):
-                raise ValueError(f"{field.name} must be finite, got {value}")
+            if field.type is float:
+                if not math.isfinite(value):
+                    raise ValueError(f"{field.name} must be finite, got {value}")
+                object.__setattr__(self, field.name, float(value))  # 7 and 7.0 are one recipe
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -63,9 +65,12 @@ class Recipe:
         for name in ("weight_decay", "rotation", "translation", "shear"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if self.warmup and self.schedule == "constant":
+            raise ValueError(f"warmup must be 0 when the schedule is constant, got {self.warmup}")
 
     def __str__(self):
-        return ", ".join(f"{name} {value}" for name, value in asdict(self).items() if value)
+        idle = "beta2" if self.optimizer == "sgd" else ""
+        return ", ".join(f"{name} {value}" for name, value in asdict(self).items() if value and name != idle)
 
 
 class Score(NamedTuple):

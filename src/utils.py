@@ -1,8 +1,6 @@
 """What a step notebook imports besides its models."""
 
-import copy
 import dataclasses
-import os
 import re
 import time
 from pathlib import Path
@@ -76,8 +74,8 @@ def check_parameters(executed, *, seed, n_seeds, epochs, batch_size, device, dat
         epochs=epochs,
         batch_size=batch_size,
         device=torch.device(device),
-        data_dir=ROOT / data_dir if data_dir else None,
-        results_dir=ROOT / results_dir if results_dir else None,
+        data_dir=ROOT / Path(data_dir).expanduser() if data_dir else None,
+        results_dir=ROOT / Path(results_dir).expanduser() if results_dir else None,
         train_limit=train_limit or None,
         fresh=fresh,
     )
@@ -117,7 +115,8 @@ def results_folder(settings, data):
     )
     if settings.results_dir is None:
         return TRIAL if trial else RESULTS
-    if trial and settings.results_dir.resolve() == RESULTS:
+    inside = any(f.exists() and f.samefile(RESULTS) for f in (settings.results_dir, *settings.results_dir.parents))
+    if trial and inside:
         raise ValueError(
             f"results_dir is results/, which keeps only runs of {full.epochs} epochs, batch size {full.batch_size} "
             "and all of MNIST: name another folder, or leave it empty"
@@ -127,7 +126,7 @@ def results_folder(settings, data):
 
 def _short(path):
     """Name a path as seen from the checkout: a notebook must not show the machine's folders."""
-    return os.path.relpath(path, ROOT).replace(os.sep, "/")
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
 
 
 def show_samples(data, recipe):
@@ -158,9 +157,9 @@ def show_layers(model_class):
 
 
 def show_summary(model_class):
-    """Print torchsummary's table. It sends a batch through the model, so it gets a copy and its own random stream."""
-    with torch.random.fork_rng(), torch.no_grad():
-        torchsummary.summary(copy.deepcopy(model_class()).eval(), (1, 28, 28), device="cpu")
+    """Print torchsummary's table. It draws a batch and sends it through the model, so it gets one of its own."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torchsummary.summary(model_class().eval(), (1, 28, 28), device="cpu")
 
 
 def fit_seeds(model_class, recipe, data, settings):
@@ -213,14 +212,15 @@ class _Progress:
 
 
 def show_curves(runs, target):
-    """Show accuracy by epoch of every run beside the target, and the gap between training and test."""
+    """Show accuracy by epoch beside the target, and the gap to training; `runs` maps a model's name to its runs."""
     _show(_curves(runs, target))
 
 
 def _curves(runs, target):
-    seeds = {run.seed for run in runs}
-    labels = [type(run.model).__name__ + (f", seed {run.seed}" if len(seeds) > 1 else "") for run in runs]
-    return plots.curves(dict(zip(labels, [run.history for run in runs], strict=True)), target)
+    several = any(len(seeds) > 1 for seeds in runs.values())
+    return plots.curves(
+        {f"{name}, seed {run.seed}" if several else name: run.history for name in runs for run in runs[name]}, target
+    )
 
 
 def show_confusion(logits, data):
@@ -234,7 +234,10 @@ def show_mistakes(logits, data):
 
 
 def finish_step(step, target, runs, data, settings):
-    """Write the step's evidence and figures, and print target, measured and met."""
+    """Write the step's evidence and figures, and print target, measured and met.
+
+    `runs` maps a model's name to its runs.
+    """
     folder = results_folder(settings, data)
     content = results.evidence(step, target, runs, study.environment(data))
     path = results.write_evidence(content, folder)
@@ -248,7 +251,7 @@ def finish_step(step, target, runs, data, settings):
         told = results.summary(entry, content["target"])
         print(f"{name:8}  {told['parameters']:>10}  {told['final']:>16}  {told['lowest']:>18}  {told['met']}")
         published = results.against_published(name, entry)
-        if published:
+        if published and folder == RESULTS:
             print(f"{'':8}  published: {published}")
     print(f"\nWritten: {_short(path)}, {_short(folder)}/Step{step}.png, {_short(folder)}/overview.png")
 
