@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.datasets import MNIST
 
-from src.data import MEAN, SHA256, STD, DataError, affine, augment, load_mnist, normalise
+from src.data import MEAN, ROOT, SHA256, STD, DataError, affine, augment, data_root, load_mnist, normalise
 from tests.conftest import write_synthetic_mnist
 
 # ---------------------------------------------------------------- files
@@ -80,6 +80,20 @@ def test_wrong_list_of_sums(copy):
         load_mnist(copy)
 
 
+def test_files_that_torchvision_would_prefer(copy):
+    (copy / "MNIST" / "processed").mkdir()
+    with pytest.raises(DataError, match="processed was left by an old torchvision: delete it"):
+        load_mnist(copy)
+
+
+def test_relative_roots_count_from_the_checkout(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MNIST_ROOT", raising=False)
+    assert data_root() == ROOT / "data"
+    assert data_root("numbers") == ROOT / "numbers"
+    assert data_root(tmp_path) == tmp_path
+
+
 def test_root_from_the_environment(synthetic_root, monkeypatch):
     monkeypatch.setenv("MNIST_ROOT", str(synthetic_root))
     assert len(load_mnist().train_images) == 600
@@ -142,16 +156,39 @@ def test_each_image_moves_by_itself():
     assert len({tuple(image.flatten().tolist()) for image in moved}) == 64
 
 
-def test_amounts_stay_within_bounds():
-    dot = torch.zeros(2000, 1, 28, 28, dtype=torch.uint8)
-    dot[..., 13:15, 13:15] = 255
-    moved = augment(dot, torch.Generator().manual_seed(0), translation=2.0).squeeze(1)
-    weights, columns = moved.sum(1), torch.arange(28.0)
-    centre = (weights * columns).sum(1) / weights.sum(1) - 13.5
-    assert centre.abs().max() <= 2.001
-    assert centre.min() < -1.95  # both ends are reached
-    assert centre.max() > 1.95
-    assert centre.mean().abs() < 0.1
+def moments(images):
+    """Measure centre (right, down), angle in degrees of the long axis, and mass of each image."""
+    weights, at = images.double().squeeze(1), torch.arange(28.0).double() - 13.5
+    mass = weights.sum((1, 2))
+    x, y = (weights.sum(1) * at).sum(1) / mass, (weights.sum(2) * at).sum(1) / mass
+    xx = (weights.sum(1) * at**2).sum(1) / mass - x**2
+    yy = (weights.sum(2) * at**2).sum(1) / mass - y**2
+    xy = (weights * at[None, :, None] * at).sum((1, 2)) / mass - x * y
+    return {"right": x, "down": y, "angle": torch.rad2deg(torch.atan2(2 * xy, yy - xx) / 2), "mass": mass}
+
+
+@pytest.mark.parametrize(
+    ("amount", "measured", "lowest", "highest"),
+    [
+        ({"translation": 2.0}, "right", -2, 2),
+        ({"translation": 2.0}, "down", -2, 2),
+        ({"rotation": 10.0}, "angle", -10, 10),
+        ({"scale": 0.1}, "mass", 0.9**2, 1.1**2),
+        # Sheared rows of an upright bar lie on a line of that slope.
+        ({"shear": 0.15}, "angle", -8.53, 8.53),
+    ],
+)
+def test_amounts_are_reached_and_kept(amount, measured, lowest, highest):
+    bar = torch.zeros(2000, 1, 28, 28, dtype=torch.uint8)
+    columns = slice(6, 22) if measured == "mass" else slice(13, 15)
+    bar[..., 4:24, columns] = 255
+    values = moments(augment(bar, torch.Generator().manual_seed(0), **amount))[measured]
+    if measured == "mass":
+        values = values / (255 * 20 * 16)
+    span = highest - lowest
+    assert lowest - 0.02 * span <= values.min() <= lowest + 0.02 * span
+    assert highest - 0.02 * span <= values.max() <= highest + 0.02 * span
+    assert values.median() == pytest.approx((highest + lowest) / 2, abs=0.06 * span)
 
 
 def test_augmentation_has_its_own_stream(images):

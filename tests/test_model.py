@@ -57,6 +57,7 @@ def test_summary_leaves_the_random_stream_alone():
 
 def test_logits_of_ten_digits(model_class):
     outputs = 20 if model_class is models.Model_7 else 10  # as published
+    assert f"Images (N, 1, 28, 28) to logits (N, {outputs})." in model_class.__doc__
     assert model_class()(torch.randn(2, 1, 28, 28)).shape == (2, outputs)
 
 

@@ -61,8 +61,9 @@ def test_trials_never_write_into_results(data, change):
     assert results_folder(checked(seed=7, n_seeds=3), official) == RESULTS
     assert results_folder(checked(**change), official) == TRIAL
     assert results_folder(checked(**change, results_dir="elsewhere"), official) == ROOT / "elsewhere"
-    with pytest.raises(ValueError, match="results_dir is results/, which keeps only runs of 15 epochs"):
-        results_folder(checked(**change, results_dir="notebooks/../results"), official)
+    for folder in ("notebooks/../results", "results/smoke"):
+        with pytest.raises(ValueError, match="results_dir is results/, which keeps only runs of 15 epochs"):
+            results_folder(checked(**change, results_dir=folder), official)
 
 
 def test_other_data_never_write_into_results(data):

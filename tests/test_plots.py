@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from matplotlib.collections import PathCollection
 
 from src import plots, results
 from src.results import Target
@@ -69,8 +70,9 @@ def test_samples_label_their_rows():
 
 
 def test_overview_names_every_model():
-    contents = [results.evidence(3, Target(), [run(*HELD)], {})]
+    contents = [results.evidence(3, Target(), {"Model_7": [run(*HELD)]}, {})]
     figure = plots.overview(contents, {"Model_7": 99.22})
-    assert {"Model_7\n7,974", "Step 3", "99.4 %"} <= texts(figure)
-    heights = {round(float(y), 2) for dots in figure.axes[0].collections for _, y in dots.get_offsets()}
+    assert {"Model_7\n7,974", "Step 3", "the step's target"} <= texts(figure)
+    scatters = [drawn for drawn in figure.axes[0].collections if isinstance(drawn, PathCollection)]
+    heights = {round(float(y), 2) for dots in scatters for _, y in dots.get_offsets()}
     assert heights == {99.40, 99.50, 99.45, 99.51, 99.22}

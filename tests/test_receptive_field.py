@@ -47,6 +47,16 @@ def test_unknown_layers_are_refused(layer, error, says):
         layers(nn.Sequential(layer))
 
 
+class Twice(nn.Sequential):
+    def forward(self, x):
+        return super().forward(super().forward(x))
+
+
+def test_a_chain_that_does_something_else_is_refused():
+    with pytest.raises(TypeError, match="the receptive field of Twice is not known"):
+        layers(Twice(nn.Conv2d(1, 1, 3)))
+
+
 def test_the_model_is_left_alone():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}

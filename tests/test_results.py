@@ -1,8 +1,7 @@
 """The target, the evidence files and the sentences made from them, on histories worked out by hand."""
 
 import json
-import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -43,7 +42,7 @@ def test_target_asks_for_each_of_the_last_epochs():
 
 def test_evidence_keeps_the_schema(tmp_path):
     runs = [run(*HELD, threads=1, torch="2"), run(*HELD[:-1], 9_939, seed=1, threads=2, torch="2")]
-    content = results.evidence(3, Target(), runs, {"threads": 2, "torch": "2"})
+    content = results.evidence(3, Target(), {"Model_7": runs}, {"threads": 2, "torch": "2"})
     assert content["target"] == {"accuracy": 0.994, "last_epochs": 5, "max_epochs": 15, "max_parameters": 7999}
     entry = content["models"]["Model_7"]
     assert entry["parameters"] == 7_974
@@ -60,7 +59,7 @@ def test_evidence_keeps_the_schema(tmp_path):
 
 
 def test_a_write_that_fails_loses_nothing(tmp_path):
-    content = results.evidence(3, Target(), [run(*HELD)], {})
+    content = results.evidence(3, Target(), {"Model_7": [run(*HELD)]}, {})
     path = results.write_evidence(content, tmp_path)
     before = path.read_text()
     with pytest.raises(TypeError, match="not JSON serializable"):
@@ -68,9 +67,22 @@ def test_a_write_that_fails_loses_nothing(tmp_path):
     assert path.read_text() == before
 
 
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        (run(*HELD), "Model_7 has seed 0 twice: run its cell again"),
+        (replace(run(*HELD, seed=1), recipe=Recipe(lr=0.5)), "the runs of Model_7 differ in recipe or code"),
+        (replace(run(*HELD, seed=1), code_sha256="other"), "the runs of Model_7 differ in recipe or code"),
+    ],
+)
+def test_runs_that_do_not_belong_together(other, says):
+    with pytest.raises(ValueError, match=says):
+        results.evidence(3, Target(), {"Model_7": [run(*HELD), other]}, {})
+
+
 def test_files_that_are_no_evidence(tmp_path):
     (tmp_path / "Step1.json").write_text('{"schema": 1, "step"')
-    with pytest.raises(ValueError, match=r"Step1.json is not JSON .* run notebooks/Step1.ipynb"):
+    with pytest.raises(ValueError, match=r"Step1.json is missing or not JSON: .* run notebooks/Step1.ipynb"):
         results.read_evidence(1, tmp_path)
     (tmp_path / "Step2.json").write_text(json.dumps({"schema": 1, "step": 1}))
     with pytest.raises(ValueError, match=r"Step2.json is not the evidence of step 2"):
@@ -79,13 +91,13 @@ def test_files_that_are_no_evidence(tmp_path):
 
 def test_summary_of_one_and_of_several_seeds():
     target = asdict(Target())
-    one = results.evidence(3, Target(), [run(*HELD)], {})["models"]["Model_7"]
+    one = results.evidence(3, Target(), {"Model_7": [run(*HELD)]}, {})["models"]["Model_7"]
     assert summary(one, target) == {
         "parameters": "7,974", "field": "22, then 32 by averaging", "final": "99.51 %", "lowest": "99.40 %",
-        "met": "yes", "seeds": "0",
+        "met": "yes", "seeds": "seed 0",
     }  # fmt: skip
     runs = [run(*HELD, seed=0), run(*HELD[:-1], 9_931, seed=1), run(*HELD[:-1], 9_941, seed=2)]
-    told = summary(results.evidence(3, Target(), runs, {})["models"]["Model_7"], target)
+    told = summary(results.evidence(3, Target(), {"Model_7": runs}, {})["models"]["Model_7"], target)
     assert (told["final"], told["lowest"], told["met"]) == ("99.41 % ± 0.10", "99.31 %", "2 of 3 seeds")
 
 
@@ -94,7 +106,7 @@ def test_summary_of_one_and_of_several_seeds():
     [(9_936, "within what chance explains (+0.14)"), (9_937, "outside what chance explains (+0.15)")],
 )
 def test_comparison_with_the_published_best_epoch(best, verdict):
-    entry = results.evidence(3, Target(), [run(9_000, best, 9_100)], {})["models"]["Model_7"]
+    entry = results.evidence(3, Target(), {"Model_7": [run(9_000, best, 9_100)]}, {})["models"]["Model_7"]
     assert against_published("Model_7", entry) == (
         f"best epoch {best / 100:.2f} % against 99.22 %, one run each: {verdict}"
     )
@@ -102,7 +114,7 @@ def test_comparison_with_the_published_best_epoch(best, verdict):
 
 
 def test_card_and_table_say_the_same():
-    content = results.evidence(3, Target(), [run(*HELD)], {})
+    content = results.evidence(3, Target(), {"Model_7": [run(*HELD)]}, {})
     card, table = card_result(content), readme_table([content])
     assert card.startswith("- **Model_7**, 7,974 parameters")
     for text in ("7,974", "22, then 32 by averaging", "99.51 %", "99.40 %"):
@@ -124,8 +136,8 @@ def test_between():
 
 
 def test_one_place_names_the_repository():
-    text = "https://github.com/a/b.git https://colab.research.google.com/github/a-b/c.d/blob/main/x github.com/x/y"
-    renamed = results.with_repository(text)
-    name = results.repository()
-    assert re.findall(r"(?:github.com|google.com/github)/(\S+?/\S+?)(?:\.git|/blob)", renamed) == [name, name]
-    assert renamed.endswith("github.com/x/y")  # someone else's repository
+    bootstrap = json.dumps({"source": ['REPOSITORY = "https://github.com/old-name/old.git"']})
+    text = "https://colab.research.google.com/github/old-name/old/blob/main/x https://github.com/else/cifar/blob/main/y"
+    renamed = results.with_repository(text, bootstrap)
+    assert renamed == text.replace("old-name/old", results.repository())
+    assert "else/cifar" in renamed

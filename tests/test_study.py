@@ -1,5 +1,6 @@
 """Runs that are kept: picked up, resumed, told apart; and the hash that says when evidence is stale."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -58,6 +59,43 @@ def test_a_killed_run_goes_on_after_its_last_epoch(data, tmp_path):
     assert not list(tmp_path.glob("*.checkpoint"))
 
 
+def test_a_checkpoint_from_another_environment_is_dropped(data, tmp_path):
+    def kill(history, epoch, fraction):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(Model_8, data, RECIPE, 0, folder=tmp_path, progress=kill)
+    (started,) = tmp_path.glob("*.json")
+    began = json.loads(started.read_text())
+    started.write_text(json.dumps(began | {"threads": 64}))
+    seen = []
+    fit(Model_8, data, RECIPE, 0, folder=tmp_path, progress=lambda history, epoch, _: seen.append(epoch))
+    assert set(seen) == {1, 2}
+
+
+def test_a_resumed_run_belongs_to_the_environment_that_it_began_in(data, tmp_path):
+    def kill(history, epoch, fraction):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(Model_8, data, RECIPE, 0, folder=tmp_path, progress=kill)
+    (started,) = tmp_path.glob("*.json")
+    started.write_text(json.dumps(json.loads(started.read_text()) | {"git_commit": "earlier"}))
+    assert fit(Model_8, data, RECIPE, 0, folder=tmp_path).environment["git_commit"] == "earlier"
+
+
+def test_a_damaged_file_is_named(data, tmp_path):
+    fit(Model_8, data, RECIPE, 0, folder=tmp_path)
+    (path,) = tmp_path.glob("*.pt")
+    for content in (b"", path.read_bytes()[:1000]):
+        path.write_bytes(content)
+        with pytest.raises(RuntimeError, match=r"Model_8-seed0-\w+.pt is damaged: delete it, or train anew with fresh"):
+            fit(Model_8, data, RECIPE, 0, folder=tmp_path)
+    assert not fit(Model_8, data, RECIPE, 0, folder=tmp_path, fresh=True).kept
+
+
 def test_environment_says_what_matters(data, tmp_path):
     environment = fit(Model_8, data, RECIPE, 0, folder=tmp_path).environment
     assert environment["torch"] == torch.__version__
@@ -94,6 +132,7 @@ EDITS = {  # what is replaced in which file, and whether Model_8's evidence is s
 @pytest.fixture(scope="module")
 def edited_hashes(tmp_path_factory):
     """Hash Model_8 in one copy of src for each edit, all at once: each needs a process of its own."""
+    program = "from src.model import Model_8; from src.study import code_sha256; print(code_sha256(Model_8))"
     waiting = {}
     for name, (file, old, new, _) in EDITS.items():
         copy = tmp_path_factory.mktemp("edit")
@@ -102,7 +141,6 @@ def edited_hashes(tmp_path_factory):
         text = path.read_text()
         assert old in text
         path.write_text(text.replace(old, new))
-        program = "from src.model import Model_8; from src.study import code_sha256; print(code_sha256(Model_8))"
         waiting[name] = subprocess.Popen([sys.executable, "-c", program], cwd=copy, stdout=subprocess.PIPE, text=True)
     return {name: process.communicate()[0].strip() for name, process in waiting.items()}
 
@@ -111,3 +149,23 @@ def edited_hashes(tmp_path_factory):
 def test_code_hash(edited_hashes, edit):
     assert len(edited_hashes[edit]) == 64
     assert (edited_hashes[edit] != code_sha256(Model_8)) == EDITS[edit][3]
+
+
+def test_code_hash_is_of_the_code_that_was_imported(tmp_path):
+    """Somebody edits a file while its old code trains: the run must not be filed under the new text."""
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    program = (
+        "from pathlib import Path; from src.model import Model_8; from src.study import code_sha256;"
+        "path = Path('src/training.py'); text = path.read_text();"
+        "path.write_text('# moved\\n' + text.replace('zero_grad()', 'zero_grad(True)')); print(code_sha256(Model_8))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == code_sha256(Model_8)
+
+
+def test_models_defined_elsewhere_are_refused():
+    class Model_99(torch.nn.Sequential):
+        pass
+
+    with pytest.raises(ValueError, match=r"Model_99 must be defined in src/model.py"):
+        code_sha256(Model_99)

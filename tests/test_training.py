@@ -35,6 +35,11 @@ def timeless(history):
 def test_recipe_survives_json():
     assert Recipe(**json.loads(json.dumps(asdict(EVERYTHING)))) == EVERYTHING
     assert "optimizer adamw" in str(EVERYTHING)
+    assert "beta2" not in str(Recipe())  # SGD has none
+
+
+def test_whole_numbers_are_the_same_recipe():
+    assert json.dumps(asdict(Recipe(rotation=7))) == json.dumps(asdict(Recipe(rotation=7.0)))
 
 
 @pytest.mark.parametrize(
@@ -50,7 +55,8 @@ def test_recipe_survives_json():
         ({"optimizer": "adam"}, ValueError, "optimizer must be one of sgd, adamw, got 'adam'"),
         ({"schedule": "step"}, ValueError, "schedule must be one of constant, cosine, got 'step'"),
         ({"ema": 1.0}, ValueError, "ema must be at least 0 and below 1, got 1.0"),
-        ({"warmup": -0.1}, ValueError, "warmup must be at least 0 and below 1, got -0.1"),
+        ({"warmup": -0.1, "schedule": "cosine"}, ValueError, "warmup must be at least 0 and below 1, got -0.1"),
+        ({"warmup": 0.1}, ValueError, "warmup must be 0 when the schedule is constant, got 0.1"),
         ({"rotation": -5.0}, ValueError, "rotation must be at least 0, got -5.0"),
     ],
 )
@@ -136,9 +142,14 @@ def test_prediction_does_not_depend_on_the_batch(data):
     assert torch.allclose(whole, predict(model, data.test_images, batch_size=33), atol=1e-2)
 
 
-def test_precision():
+@pytest.mark.parametrize(
+    ("has", "expected"),
+    [({"avx512_bf16": True}, torch.bfloat16), ({"amx_bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)],
+)
+def test_precision_follows_the_processor(monkeypatch, has, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    assert precision("cpu") == expected
     assert precision("cuda") == torch.float32
-    assert precision("cpu") in (torch.float32, torch.bfloat16)
 
 
 # ---------------------------------------------------------------- train
@@ -236,22 +247,25 @@ def test_loss_that_is_not_finite_stops_the_run(data):
         train(built(Model_8), data, Recipe(epochs=2, batch_size=64), 0, loss=spoilt)
 
 
-def test_averaged_weights(data, monkeypatch):
-    """With an EMA the model ends as the average of the weights after each step, by the definition's recursion."""
+def test_averaged_weights(data):
+    """With an EMA the model ends as the average of all steps, by the definition's recursion, and that is scored."""
     steps = []
     recipe = Recipe(epochs=1, batch_size=100, ema=0.5)
     kept = built(Model_8)
-    names = [name for name, _ in kept.named_parameters()]
-    train(
-        kept, data, recipe, 0,
-        progress=lambda history, *_: history or steps.append([p.detach().clone() for p in kept.parameters()]),
-    )  # fmt: skip
+    names = [name for name, value in kept.state_dict().items() if value.is_floating_point()]  # with BatchNorm's
+
+    def remember(history, epoch, fraction):
+        if not history:
+            steps.append([kept.state_dict()[name].clone() for name in names])
+
+    history = train(kept, data, recipe, 0, progress=remember)
     assert len(steps) == 6
     average = steps[0]
     for weights in steps[1:]:
         average = [0.5 * a + 0.5 * w for a, w in zip(average, weights, strict=True)]
-    for name, mine, theirs in zip(names, kept.parameters(), average, strict=True):
-        assert torch.allclose(mine, theirs, atol=1e-6), name
+    for name, theirs in zip(names, average, strict=True):
+        assert torch.allclose(kept.state_dict()[name], theirs, atol=1e-6), name
+    assert history[-1]["test_correct"] == evaluate(kept, data.test_images, data.test_labels).correct
 
 
 def test_one_epoch_on_real_mnist(real_root):
