@@ -18,6 +18,17 @@ from src.training import Recipe
 RECIPE = Recipe(epochs=2, batch_size=100)
 
 
+def fit_and_kill(data, folder):
+    """Begin the run of Model_8 with RECIPE and seed 0, and kill it in its second epoch."""
+
+    def kill(history, epoch, fraction):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(Model_8, data, RECIPE, 0, folder=folder, progress=kill)
+
+
 def test_finished_runs_are_picked_up(data, tmp_path):
     first = fit(Model_8, data, RECIPE, 0, folder=tmp_path)
     again = fit(Model_8, data, RECIPE, 0, folder=tmp_path)
@@ -45,13 +56,7 @@ def test_any_difference_is_another_run(data, synthetic_root, tmp_path):
 
 def test_a_killed_run_goes_on_after_its_last_epoch(data, tmp_path):
     expected = fit(Model_8, data, RECIPE, 0, folder=tmp_path / "whole")
-
-    def kill(history, epoch, fraction):
-        if epoch == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fit(Model_8, data, RECIPE, 0, folder=tmp_path, progress=kill)
+    fit_and_kill(data, tmp_path)
     seen = []
     run = fit(Model_8, data, RECIPE, 0, folder=tmp_path, progress=lambda history, epoch, _: seen.append(epoch))
     assert set(seen) == {2}
@@ -60,12 +65,7 @@ def test_a_killed_run_goes_on_after_its_last_epoch(data, tmp_path):
 
 
 def test_a_checkpoint_from_another_environment_is_dropped(data, tmp_path):
-    def kill(history, epoch, fraction):
-        if epoch == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fit(Model_8, data, RECIPE, 0, folder=tmp_path, progress=kill)
+    fit_and_kill(data, tmp_path)
     (started,) = tmp_path.glob("*.json")
     began = json.loads(started.read_text())
     started.write_text(json.dumps(began | {"threads": 64}))
@@ -75,12 +75,7 @@ def test_a_checkpoint_from_another_environment_is_dropped(data, tmp_path):
 
 
 def test_a_resumed_run_belongs_to_the_environment_that_it_began_in(data, tmp_path):
-    def kill(history, epoch, fraction):
-        if epoch == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fit(Model_8, data, RECIPE, 0, folder=tmp_path, progress=kill)
+    fit_and_kill(data, tmp_path)
     (started,) = tmp_path.glob("*.json")
     started.write_text(json.dumps(json.loads(started.read_text()) | {"git_commit": "earlier"}))
     assert fit(Model_8, data, RECIPE, 0, folder=tmp_path).environment["git_commit"] == "earlier"
