@@ -72,6 +72,7 @@ def curves(histories, target):
     gap.set_ylim(-2.5, 1.25)
     gap.set(title="Training minus test accuracy", xlabel="epoch", ylabel="points")
     for axis in (accuracy, gap):
+        axis.set_xlim(0.5, last + 0.5)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(axis="y", alpha=0.25)
     accuracy.legend(frameon=False, fontsize=9, loc="lower right")
@@ -124,17 +125,18 @@ def overview(contents, published):
             at = len(ticks)
             for run in entry["runs"]:
                 last = [100 * e["test_correct"] / e["test_total"] for e in run["history"][-5:]]
-                axis.scatter([at] * len(last), last, s=26, color=COLOURS[content["step"] - 1], alpha=0.6, linewidths=0)
+                across = [at + 0.08 * (k - len(last) + 1) for k in range(len(last))]
+                axis.scatter(across, last, s=26, color=COLOURS[content["step"] - 1], alpha=0.6, linewidths=0)
                 axis.scatter([at], last[-1:], s=70, facecolors="none", edgecolors=INK, linewidths=1.2)
             if name in published:
-                axis.scatter([at], [published[name]], s=42, marker="D", facecolors="none", edgecolors=FAINT)
+                axis.scatter([at + 0.2], [published[name]], s=42, marker="D", facecolors="none", edgecolors=FAINT)
             ticks.append(f"{name}\n{entry['parameters']:,}")
         line = 100 * content["target"]["accuracy"]
         axis.hlines(line, first - 0.5, len(ticks) - 0.5, color=INK, linewidth=1, linestyle="--")
         if first:
             axis.axvline(first - 0.5, color=FAINT, linewidth=0.8)
         axis.text(first - 0.4, 1.02, f"Step {content['step']}", transform=axis.get_xaxis_transform(), color=INK)
-    axis.scatter([], [], s=26, color=INK, alpha=0.6, linewidths=0, label="each of the last five epochs")
+    axis.scatter([], [], s=26, color=INK, alpha=0.6, linewidths=0, label="the last five epochs, in order")
     axis.scatter([], [], s=70, facecolors="none", edgecolors=INK, linewidths=1.2, label="the final epoch")
     axis.scatter([], [], s=42, marker="D", facecolors="none", edgecolors=FAINT, label="published best epoch")
     axis.plot([], [], color=INK, linewidth=1, linestyle="--", label="the step's target")
