@@ -269,7 +269,10 @@ def published_texts(root=ROOT):
         notebook = json.loads(with_repository(path.read_text(encoding="utf-8"), bootstrap))
         card = notebook["cells"][1]
         card["source"] = between("".join(card["source"]), "result", card_result(content)).splitlines(keepends=True)
-        notebook["metadata"].pop("papermill", None)  # paths and times of one execution
+        notebook["metadata"].pop("papermill", None)  # it tells when and where one execution took place, and so do cells
+        for cell in notebook["cells"]:
+            tags = cell["metadata"].get("tags")
+            cell["metadata"] = {"tags": tags} if tags else {}
         texts[path] = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
     return texts
 

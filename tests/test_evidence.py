@@ -152,6 +152,9 @@ def test_numbers_of_the_analysis(notebook, step):
     assert len(percentages) >= 3
     assert set(percentages) <= known
     assert set(re.findall(r"(\d+\.\d+) points", text)) <= differences
+    losses = {f"{e[f'{part}_loss']:.4f}" for h in histories for e in h for part in ("train", "test")}
+    assert set(re.findall(r"\b\d\.\d{4}\b", text)) <= losses
+    assert set(re.findall(r"(\d+) mistakes", text)) <= {str(10_000 - h[-1]["test_correct"]) for h in histories}
 
 
 @pytest.mark.usefixtures("as_published")
