@@ -75,7 +75,7 @@ def curves(histories, target):
         axis.set_xlim(0.5, last + 0.5)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(axis="y", alpha=0.25)
-    accuracy.legend(frameon=False, fontsize=9, loc="lower right")
+    figure.legend(*accuracy.get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=6)
     return figure
 
 
@@ -87,7 +87,7 @@ def confusion(labels, predicted):
     wrong.fill_diagonal_(0)
     figure, axes = _figure(5, 4.6)
     axis = axes[0][0]
-    axis.imshow(wrong.numpy(), cmap="Oranges", vmin=0, vmax=max(8, int(wrong.max())))
+    axis.imshow(wrong.numpy(), cmap="Oranges", vmin=0, vmax=1.5 * max(6, int(wrong.max())))  # dark ink stays legible
     for row in range(10):
         for column in range(classes):
             if wrong[row, column]:

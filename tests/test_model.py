@@ -121,6 +121,12 @@ def test_published_differences():
     extra = [m for m in models.Model_3().modules() if isinstance(m, nn.BatchNorm2d)]
     assert len(extra) == 7
     assert sum(p.numel() for m in extra for p in m.parameters()) == PARAMETERS["Model_3"] - PARAMETERS["Model_2"]
+    for plain, changed in ((models.Model_2, models.Model_3), (models.Model_5, models.Model_6)):
+        torch.manual_seed(0)
+        one = [m.weight for m in plain().modules() if isinstance(m, nn.Conv2d)]
+        torch.manual_seed(0)
+        two = [m.weight for m in changed().modules() if isinstance(m, nn.Conv2d)]
+        assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
     without = [str(m) for m in models.Model_6() if not isinstance(m, nn.Dropout)]
     assert without == [str(m) for m in models.Model_5()]
     assert sum(isinstance(m, nn.Dropout) for m in models.Model_6()) == 4
