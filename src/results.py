@@ -184,8 +184,8 @@ def readme_table(contents):
     base = f"https://colab.research.google.com/github/{repository()}/blob/main/notebooks"
     rows = [
         "| step | model | what it is | parameters | receptive field | final test accuracy | lowest of last five "
-        "| step's target met | seeds |",
-        "| - | - | - | -: | - | -: | -: | - | -: |",
+        "| step's target | met | seeds |",
+        "| - | - | - | -: | - | -: | -: | -: | - | -: |",
     ]
     for content in contents:
         notebook = f"Step{content['step']}.ipynb"
@@ -196,8 +196,8 @@ def readme_table(contents):
         for name, entry in content["models"].items():
             told = summary(entry, content["target"])
             cells = (links, name, what_changed(name), told["parameters"], told["field"], told["final"], told["lowest"])
-            met = f"{told['met']} ({100 * content['target']['accuracy']:.1f} %)"
-            rows.append("| " + " | ".join((*cells, met, str(len(entry["runs"])))) + " |")
+            target = f"{100 * content['target']['accuracy']:.1f} %"
+            rows.append("| " + " | ".join((*cells, target, told["met"], str(len(entry["runs"])))) + " |")
             links = ""
     return "\n".join(rows)
 
