@@ -54,7 +54,7 @@ class Model_1(nn.Sequential):
 
 
 class Model_2(nn.Sequential):
-    """No wide last layer, 1x1 head: 1,968,874 parameters, receptive field 28. Published as line A, Model_1.
+    """No 1,024-channel layer, 1x1 head: 1,968,874 parameters, receptive field 28. Published as line A, Model_1.
 
     Images (N, 1, 28, 28) to logits (N, 10).
     """

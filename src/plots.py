@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9")  # told apart by colour-blind readers too
 INK, FAINT = "#222222", "#999999"
@@ -67,13 +66,13 @@ def curves(histories, target):
     last = max(len(history) for history in histories.values())
     accuracy.axvspan(last - target.last_epochs + 0.5, last + 0.5, color=FAINT, alpha=0.15, linewidth=0)
     accuracy.set_ylim(min(floor, line) - 0.1, max(100 * target.accuracy + 0.3, 99.75))
-    accuracy.set(title="Test accuracy (shaded: the epochs that count)", xlabel="epoch", ylabel="%")
+    accuracy.set(title="Test accuracy (shaded: what counts; low values cut off)", xlabel="epoch", ylabel="%")
     gap.axhline(0, color=INK, linewidth=1)
     gap.set_ylim(-2.5, 1.25)
-    gap.set(title="Training minus test accuracy", xlabel="epoch", ylabel="points")
+    gap.set(title="Training minus test accuracy (cut off at the frame)", xlabel="epoch", ylabel="points")
     for axis in (accuracy, gap):
         axis.set_xlim(0.5, last + 0.5)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_xticks(range(1, last + 1, 2))
         axis.grid(axis="y", alpha=0.25)
     figure.legend(*accuracy.get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=6)
     return figure
@@ -110,7 +109,7 @@ def mistakes(images, labels, logits, count=20):
     for axis, index in zip(axes.flat, wrong.tolist(), strict=False):
         axis.imshow(images[index, 0].cpu().numpy(), cmap="gray_r")
         label, guess, sure = int(labels[index]), int(predicted[index]), 100 * float(probability[index])
-        axis.set_title(f"{label}, not {guess}\n{sure:.0f} % sure", fontsize=8, color=INK)
+        axis.set_title(f"{label} read as {guess}\n{sure:.0f} % sure", fontsize=8, color=INK)
     return figure
 
 
@@ -125,22 +124,24 @@ def overview(contents, published):
             at = len(ticks)
             for run in entry["runs"]:
                 last = [100 * e["test_correct"] / e["test_total"] for e in run["history"][-5:]]
-                across = [at + 0.08 * (k - len(last) + 1) for k in range(len(last))]
+                across = [at + 0.1 * (k - len(last) + 1) for k in range(len(last))]
                 axis.scatter(across, last, s=26, color=COLOURS[content["step"] - 1], alpha=0.6, linewidths=0)
                 axis.scatter([at], last[-1:], s=70, facecolors="none", edgecolors=INK, linewidths=1.2)
             if name in published:
-                axis.scatter([at + 0.2], [published[name]], s=42, marker="D", facecolors="none", edgecolors=FAINT)
+                axis.scatter([at + 0.22], [published[name]], s=42, marker="D", facecolors="none", edgecolors=INK)
             ticks.append(f"{name}\n{entry['parameters']:,}")
         line = 100 * content["target"]["accuracy"]
         axis.hlines(line, first - 0.5, len(ticks) - 0.5, color=INK, linewidth=1, linestyle="--")
         if first:
             axis.axvline(first - 0.5, color=FAINT, linewidth=0.8)
         axis.text(first - 0.4, 1.02, f"Step {content['step']}", transform=axis.get_xaxis_transform(), color=INK)
-    axis.scatter([], [], s=26, color=INK, alpha=0.6, linewidths=0, label="the last five epochs, in order")
+    axis.scatter([], [], s=26, color=INK, alpha=0.6, linewidths=0, label="the last five epochs, left to right")
     axis.scatter([], [], s=70, facecolors="none", edgecolors=INK, linewidths=1.2, label="the final epoch")
-    axis.scatter([], [], s=42, marker="D", facecolors="none", edgecolors=FAINT, label="published best epoch")
+    axis.scatter([], [], s=42, marker="D", facecolors="none", edgecolors=INK, label="published: best of all epochs")
     axis.plot([], [], color=INK, linewidth=1, linestyle="--", label="the step's target")
-    axis.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, -0.38), ncols=4)
+    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=4)
+    axis.margins(y=0.1)
+    axis.set_xlabel("model and its number of parameters")
     axis.set_xticks(range(len(ticks)), ticks, fontsize=8.5)
     axis.set_xlim(-0.5, len(ticks) - 0.5)
     axis.set_ylabel("test accuracy, %")

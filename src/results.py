@@ -222,8 +222,11 @@ def speed(benchmark):
         f"({ours['images_per_second']:,} images/s, peak memory {ours['peak_memory_mib']:,} MiB). The published kind of "
         f"loop needs {published['seconds']} s ({published['images_per_second']:,} images/s, "
         f"{published['peak_memory_mib']:,} MiB) for the same model: **{benchmark['ratio']} times as long**. "
-        f"Medians of {len(ours['rounds'])} rounds in one run of `python -m src.benchmark` on {where['threads']} cores "
-        f"of an {where['processor']}, ours in {where['precision']}, the published one in float32."
+        f"Times are medians, memory the highest, of {len(ours['rounds'])} rounds in one run of "
+        f"`python -m src.benchmark` on {where['threads']} cores of an {where['processor']}; images are those "
+        "of training, memory is that of the main process and its largest data worker. The loops differ in data pipeline, precision "
+        f"(ours {where['precision']}, the published one float32), augmentation, optimiser and averaging, so the ratio "
+        "has no single cause."
     )
 
 

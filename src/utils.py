@@ -14,10 +14,10 @@ from src.data import ROOT, augment
 from src.data import load_mnist as _load_mnist
 from src.receptive_field import layers
 from src.results import Target
-from src.training import Recipe, evaluate, predict
+from src.training import Recipe, predict
 
 __all__ = [
-    "Recipe", "Target", "check_parameters", "evaluate", "finish_step", "fit_seeds", "load_data", "predict",
+    "Recipe", "Target", "check_parameters", "finish_step", "fit_seeds", "load_data", "predict",
     "show_confusion", "show_curves", "show_layers", "show_mistakes", "show_samples", "show_summary",
 ]  # fmt: skip
 

@@ -166,6 +166,19 @@ def test_readme_is_short_and_its_links_lead_somewhere():
     assert all((ROOT / link).exists() for link in links)
 
 
+@pytest.mark.usefixtures("as_published")
+def test_readme_tells_how_the_steps_ended():
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    history = read_evidence(1)["models"]["Model_3"]["runs"][0]["history"]
+    above = [epoch["epoch"] for epoch in history if epoch["test_correct"] >= 9_940]
+    assert above == list(range(5, 15))
+    assert "Model_3 is above the line in epochs 5 to 14 and below it in epoch 15" in text
+    for step, claim in ((2, "It holds 99.0 %."), (3, "holds 99.4 %.")):
+        last = list(read_evidence(step)["models"].values())[-1]
+        assert all(run["met"] for run in last["runs"])
+        assert claim in text
+
+
 def test_benchmark_is_of_the_recipe_of_step_3():
     told = json.loads((ROOT / "results" / "benchmark.json").read_text())
     assert told["ratio"] == pytest.approx(told["published"]["seconds"] / told["ours"]["seconds"], abs=0.01)

@@ -53,7 +53,7 @@ def test_mistakes_begin_with_the_surest():
     logits[torch.arange(4), torch.tensor([1, 5, 2, 3])] = torch.tensor([3.0, 9.0, 5.0, 9.0])
     figure = plots.mistakes(images, torch.tensor([0, 4, 2, 3]), logits)
     titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
-    assert [title.split("\n")[0] for title in titles] == ["4, not 5", "0, not 1"]
+    assert [title.split("\n")[0] for title in titles] == ["4 read as 5", "0 read as 1"]
     assert titles[0].endswith("100 % sure")
 
 
