@@ -224,9 +224,9 @@ def speed(benchmark):
         f"{published['peak_memory_mib']:,} MiB) for the same model: **{benchmark['ratio']} times as long**. "
         f"Times are medians, memory the highest, of {len(ours['rounds'])} rounds in one run of "
         f"`python -m src.benchmark` on {where['threads']} cores of an {where['processor']}; images are those "
-        "of training, memory is that of the main process and its largest data worker. The loops differ in data pipeline, precision "
-        f"(ours {where['precision']}, the published one float32), augmentation, optimiser and averaging, so the ratio "
-        "has no single cause."
+        "of training, memory is that of the main process and its largest data worker. The loops differ in data "
+        f"pipeline, precision (ours {where['precision']}, the published one float32), augmentation, optimiser and "
+        "averaging, so the ratio has no single cause."
     )
 
 
