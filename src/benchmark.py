@@ -74,7 +74,7 @@ def with_memory(epoch):
 
 
 def main():
-    load_mnist()  # downloads it where it is missing
+    where = environment(load_mnist())  # which downloads it where it is missing
     results = {"published": [], "ours": []}
     for number in range(1, ROUNDS + 1):
         for name, epoch in (("published", published_epoch), ("ours", our_epoch)):
@@ -83,7 +83,7 @@ def main():
             results[name].append((seconds, memory))
             print(f"round {number} of {ROUNDS}, {name}: {seconds:.2f} s, peak {memory:.0f} MiB", flush=True)
 
-    content = {"environment": environment(load_mnist())}
+    content = {"environment": where}
     for name, rounds in results.items():
         seconds = statistics.median(seconds for seconds, _ in rounds)
         content[name] = {
