@@ -29,6 +29,23 @@ def conv_bn_relu(inputs, outputs, kernel=3, padding=0):
     )
 
 
+def conv_bn_hardswish(inputs, outputs, padding=0):
+    """Chain a 3x3 convolution, BatchNorm and Hardswish, a ReLU without the corner."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=padding, bias=False), nn.BatchNorm2d(outputs), nn.Hardswish()
+    )
+
+
+def conv_pool_bn_hardswish(inputs, outputs, padding=0):
+    """Pool before BatchNorm and Hardswish, which then have a quarter of the pixels to work on."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=padding, bias=False),
+        nn.MaxPool2d(2),
+        nn.BatchNorm2d(outputs),
+        nn.Hardswish(),
+    )
+
+
 # ---------------------------------------------------------------- Step 1: can 99.4 % be held when parameters are free
 
 
@@ -211,7 +228,7 @@ class Model_7(nn.Sequential):
 
 
 class Model_8(nn.Sequential):
-    """Ours, only 3x3 convolutions and no dropout: 7,452 parameters, receptive field 32 (44 after the average).
+    """Ours, nothing but 3x3 convolutions: 7,996 parameters, receptive field 32 (44 after the average).
 
     Images (N, 1, 28, 28) to logits (N, 10). The global average turns the last convolution's ten maps into the ten
     logits, so there is no head to spend parameters on.
@@ -219,14 +236,33 @@ class Model_8(nn.Sequential):
 
     def __init__(self):
         super().__init__(
-            conv_bn_relu(1, 8),  # 8 x 26 x 26, RF 3
-            conv_bn_relu(8, 8),  # 8 x 24 x 24, RF 5
-            nn.MaxPool2d(2),  # 8 x 12 x 12, RF 6
-            conv_bn_relu(8, 14, padding=1),  # 14 x 12 x 12, RF 10
-            conv_bn_relu(14, 14, padding=1),  # 14 x 12 x 12, RF 14
-            nn.MaxPool2d(2),  # 14 x 6 x 6, RF 16
-            conv_bn_relu(14, 18, padding=1),  # 18 x 6 x 6, RF 24
-            conv_bn_relu(18, 10),  # 10 x 4 x 4, RF 32
+            conv_bn_hardswish(1, 8),  # 8 x 26 x 26, RF 3
+            conv_pool_bn_hardswish(8, 8),  # 8 x 12 x 12, RF 6
+            conv_bn_hardswish(8, 16, padding=1),  # 16 x 12 x 12, RF 10
+            conv_pool_bn_hardswish(16, 16, padding=1),  # 16 x 6 x 6, RF 16
+            conv_bn_hardswish(16, 16, padding=1),  # 16 x 6 x 6, RF 24
+            nn.Conv2d(16, 10, 3, bias=False),  # 10 x 4 x 4, RF 32
+            nn.BatchNorm2d(10),  # 10 x 4 x 4, RF 32
+            nn.AdaptiveAvgPool2d(1),  # 10 x 1 x 1, RF 44
+            nn.Flatten(),  # 10, RF 44
+        )
+
+
+class Model_9(nn.Sequential):
+    """Model_8 with fewer channels: 5,052 parameters, receptive field 32 (44 after the average).
+
+    Images (N, 1, 28, 28) to logits (N, 10).
+    """
+
+    def __init__(self):
+        super().__init__(
+            conv_bn_hardswish(1, 7),  # 7 x 26 x 26, RF 3
+            conv_pool_bn_hardswish(7, 7),  # 7 x 12 x 12, RF 6
+            conv_bn_hardswish(7, 12, padding=1),  # 12 x 12 x 12, RF 10
+            conv_pool_bn_hardswish(12, 12, padding=1),  # 12 x 6 x 6, RF 16
+            conv_bn_hardswish(12, 12, padding=1),  # 12 x 6 x 6, RF 24
+            nn.Conv2d(12, 10, 3, bias=False),  # 10 x 4 x 4, RF 32
+            nn.BatchNorm2d(10),  # 10 x 4 x 4, RF 32
             nn.AdaptiveAvgPool2d(1),  # 10 x 1 x 1, RF 44
             nn.Flatten(),  # 10, RF 44
         )

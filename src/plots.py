@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
+from src.results import PUBLIC, differences, finals, named
+
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9")  # told apart by colour-blind readers too
 INK, FAINT = "#222222", "#999999"
 
@@ -146,4 +148,89 @@ def overview(contents, published):
     axis.set_xlim(-0.5, len(ticks) - 0.5)
     axis.set_ylabel("test accuracy, %")
     axis.grid(axis="y", alpha=0.25)
+    return figure
+
+
+def study(content):
+    """Draw a study's evidence: the ablation as differences, the frontier by size, any other seed by seed."""
+    entries = content["models"]
+    if content["study"] == "ablation":
+        return forest(differences(content), named(finals(next(iter(entries.values())))))
+    if content["study"] == "frontier":
+        points = [(entry["parameters"], list(finals(entry).values())) for entry in entries.values()]
+        return frontier(points, PUBLIC, 100 * content["target"]["accuracy"])
+    ((name, entry),) = entries.items()
+    return strip(name, entry, content["target"])
+
+
+def strip(name, entry, target):
+    """Draw each seed's last epochs, those that the target asks for, in order of the final accuracy."""
+    figure, axes = _figure(9, 3.8)
+    axis = axes[0][0]
+    runs = sorted(entry["runs"], key=lambda run: run["history"][-1]["test_correct"])
+    count = target["last_epochs"]
+    for at, run in enumerate(runs):
+        last = [100 * e["test_correct"] / e["test_total"] for e in run["history"][-count:]]
+        axis.plot([at, at], [min(last), max(last)], color=FAINT, linewidth=1, zorder=1)
+        axis.scatter([at] * len(last), last, s=18, color=COLOURS[2], alpha=0.5, linewidths=0)
+        axis.scatter([at], last[-1:], s=46, facecolors="none", edgecolors=INK, linewidths=1.2)
+    line = 100 * target["accuracy"]
+    axis.axhline(line, color=INK, linewidth=1, linestyle="--", label=f"target {line:.1f} %")
+    if count > 1:
+        axis.scatter([], [], s=18, color=COLOURS[2], alpha=0.5, linewidths=0, label=f"one of the last {count} epochs")
+    axis.scatter([], [], s=46, facecolors="none", edgecolors=INK, linewidths=1.2, label="the final epoch")
+    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
+    axis.margins(y=0.1)
+    axis.set_xticks(range(len(runs)), [run["seed"] for run in runs], fontsize=8)
+    axis.set_xlim(-0.7, len(runs) - 0.3)
+    title = f"{name}, {entry['parameters']:,} parameters, {len(runs[0]['history'])} epochs, {len(runs)} seeds"
+    axis.set(xlabel="seed, in order of its final accuracy", ylabel="test accuracy, %", title=title)
+    axis.grid(axis="y", alpha=0.25)
+    return figure
+
+
+def forest(by_arm, seeds):
+    """Draw differences in points with their 95 % intervals; `by_arm` maps what was changed to a results.Mean."""
+    figure, axes = _figure(9, 1.3 + 0.34 * len(by_arm))
+    axis = axes[0][0]
+    arms = sorted(by_arm, key=lambda arm: by_arm[arm].mean, reverse=True)
+    for at, arm in enumerate(arms):
+        mean, _, low, high = by_arm[arm]
+        colour = COLOURS[1] if low > 0 or high < 0 else FAINT
+        axis.plot([low, high], [at, at], color=colour, linewidth=2)
+        axis.scatter([mean], [at], s=36, color=colour, zorder=2)
+        axis.text(1.01, at, f"{mean:+.2f}", transform=axis.get_yaxis_transform(), va="center", fontsize=9, color=INK)
+    axis.axvline(0, color=INK, linewidth=1)
+    axis.plot([], [], color=COLOURS[1], marker="o", label="interval without 0")
+    axis.plot([], [], color=FAINT, marker="o", label="interval with 0: no difference shown")
+    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
+    axis.set_yticks(range(len(arms)), arms, fontsize=9)
+    axis.set_xlabel(f"final test accuracy minus the whole recipe's, points ({seeds}, paired)")
+    axis.grid(axis="x", alpha=0.25)
+    return figure
+
+
+def frontier(points, public, line):
+    """Draw accuracy against parameters: our seeds and their means, and single public runs.
+
+    `points` is a list of (parameters, final accuracies), `public` of (parameters, accuracy), `line` the target, all
+    accuracies in percent.
+    """
+    figure, axes = _figure(9, 4.8)
+    axis = axes[0][0]
+    points = sorted(points)
+    means = [sum(finals) / len(finals) for _, finals in points]
+    axis.plot([size for size, _ in points], means, color=COLOURS[2], marker="o", label="ours: mean of the seeds")
+    for size, accuracies in points:
+        axis.scatter([size] * len(accuracies), accuracies, s=14, color=COLOURS[2], alpha=0.45, linewidths=0)
+    axis.scatter([], [], s=14, color=COLOURS[2], alpha=0.45, linewidths=0, label="ours: one seed, final epoch")
+    axis.scatter(
+        [size for size, _ in public], [accuracy for _, accuracy in public], s=42, marker="D", facecolors="none",
+        edgecolors=COLOURS[1], label="public: one run, its best epoch",
+    )  # fmt: skip
+    axis.axhline(line, color=INK, linewidth=1, linestyle="--", label=f"target {line:.1f} %")
+    axis.axvline(8000, color=INK, linewidth=1, linestyle=":", label="budget: fewer than 8,000")
+    axis.set(xlabel="parameters", ylabel="test accuracy, %")
+    axis.grid(alpha=0.25)
+    axis.legend(frameon=False, fontsize=9, loc="lower right")
     return figure

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 SPATIAL = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
-POINTWISE = (nn.ReLU, nn.BatchNorm2d, nn.Dropout, nn.Flatten)
+POINTWISE = (nn.ReLU, nn.Hardswish, nn.BatchNorm2d, nn.Dropout, nn.Flatten)
 
 
 @dataclass

@@ -3,8 +3,8 @@
 `python -m src.results` brings README.md and the three cards in line with it.
 """
 
-import itertools
 import json
+import math
 import os
 import re
 import statistics
@@ -12,11 +12,16 @@ import sys
 import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
+
+from scipy import stats
 
 from src import model as models
 from src.data import ROOT
 from src.receptive_field import receptive_field
 
+RESULTS = ROOT / "results"
+TRIAL = ROOT / ".runs" / "trial"  # git-ignored: what is no evidence goes here
 SCHEMA = 1
 STEPS = (1, 2, 3)
 
@@ -30,6 +35,11 @@ PUBLISHED = {
     "Model_6": 99.31,
     "Model_7": 99.22,
 }
+# Other public results, read from their logs and write-ups: parameters and the best epoch of one run, in percent.
+PUBLIC = (
+    (697, 99.03), (1_936, 99.13), (5_196, 99.43), (6_188, 99.54), (6_720, 99.53), (7_680, 99.52), (7_836, 99.22),
+    (7_836, 99.38), (7_974, 99.22), (9_994, 99.61),
+)  # fmt: skip
 # Two single runs of one recipe may differ by this many points by chance: with a standard deviation of 0.05 points
 # from run to run, 95 % of differences are within 1.96 * sqrt(2) * 0.05 = 0.14.
 CHANCE = 0.14
@@ -60,18 +70,20 @@ class Target:
         )
 
 
-def evidence(step, target, runs, environment):
-    """Gather the runs of a step into what its evidence file says. A run tells of its own environment where it differs.
+def evidence(of, target, runs, environment):
+    """Gather runs into what an evidence file says. A run tells of its own environment where it differs.
 
-    `runs` maps a model's name to its list of src.study.Run. Raises ValueError for runs that do not belong together.
+    `of` is {"step": 3} or {"study": "record"}; `runs` maps the name of a model, or of an arm of a study, to its list
+    of src.runs.Run. Raises ValueError for runs that do not belong together.
     """
     entries = {}
-    for run in itertools.chain(*runs.values()):
+    for name, run in ((name, run) for name, of_name in runs.items() for run in of_name):
         parameters = sum(p.numel() for p in run.model.parameters())
         field, before_average = receptive_field(run.model)
         entry = entries.setdefault(
-            type(run.model).__name__,
+            name,
             {
+                "model": type(run.model).__name__,
                 "parameters": parameters,
                 "receptive_field": field,
                 "receptive_field_before_average": before_average,
@@ -81,24 +93,18 @@ def evidence(step, target, runs, environment):
             },
         )
         if (run.code_sha256, asdict(run.recipe)) != (entry["code_sha256"], entry["recipe"]):
-            raise ValueError(f"the runs of {type(run.model).__name__} differ in recipe or code: run its cell again")
+            raise ValueError(f"the runs of {name} differ in recipe or code: run its cell again")
         if run.seed in [earlier["seed"] for earlier in entry["runs"]]:
-            raise ValueError(f"{type(run.model).__name__} has seed {run.seed} twice: run its cell again")
+            raise ValueError(f"{name} has seed {run.seed} twice: run its cell again")
         differs = {name: value for name, value in run.environment.items() if environment.get(name) != value}
         record = {"seed": run.seed, "met": target.met(run.history, parameters)}
         entry["runs"].append(record | ({"environment": differs} if differs else {}) | {"history": run.history})
-    return {
-        "schema": SCHEMA,
-        "step": step,
-        "target": asdict(target),
-        "environment": environment,
-        "models": entries,
-    }
+    return {"schema": SCHEMA, **of, "target": asdict(target), "environment": environment, "models": entries}
 
 
 def write_evidence(content, folder):
-    """Write results/Step{N}.json whole or not at all, one epoch a line, and return its path."""
-    path = Path(folder) / f"Step{content['step']}.json"
+    """Write Step{N}.json or study_{NAME}.json whole or not at all, one epoch a line, and return its path."""
+    path = Path(folder) / (f"Step{content['step']}.json" if "step" in content else f"study_{content['study']}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(content, indent=1)
     text = re.sub(r"\{\s+(\"epoch\":[^}]*?)\s+\}", lambda epoch: "{" + re.sub(r"\s+", " ", epoch[1]) + "}", text)
@@ -113,16 +119,64 @@ def write_text(path, text):
     os.replace(partial, path)
 
 
-def read_evidence(step, folder=ROOT / "results"):
+def read_evidence(step, folder=RESULTS):
     """Read one step's evidence. Raises ValueError for what is not evidence of this schema."""
-    path = Path(folder) / f"Step{step}.json"
+    return _read(Path(folder) / f"Step{step}.json", {"step": step}, f"run notebooks/Step{step}.ipynb")
+
+
+def read_study(name, folder=RESULTS):
+    """Read one study's evidence. Raises ValueError for what is not evidence of this schema."""
+    return _read(Path(folder) / f"study_{name}.json", {"study": name}, f"run python -m src.study {name}")
+
+
+def _read(path, of, remedy):
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is missing or not JSON: restore it or run notebooks/Step{step}.ipynb") from error
-    if content.get("schema") != SCHEMA or content.get("step") != step:
-        raise ValueError(f"{path} is not the evidence of step {step}, schema {SCHEMA}: run notebooks/Step{step}.ipynb")
+        raise ValueError(f"{path} is missing or not JSON: restore it or {remedy}") from error
+    if not ({"schema": SCHEMA} | of).items() <= content.items():
+        ((kind, name),) = of.items()
+        raise ValueError(f"{path} is not the evidence of {kind} {name}, schema {SCHEMA}: {remedy}")
     return content
+
+
+def finals(entry):
+    """Return the final test accuracy of each run, in percent, by seed."""
+    last = {run["seed"]: run["history"][-1] for run in entry["runs"]}
+    return {seed: 100 * epoch["test_correct"] / epoch["test_total"] for seed, epoch in last.items()}
+
+
+class Mean(NamedTuple):
+    """Hold a mean over seeds, the standard deviation of one seed, and the 95 % interval (t) of the mean."""
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+
+
+def mean_over_seeds(values):
+    """Return the Mean of one value a seed. Raises ValueError for fewer than two: they have no spread."""
+    if len(values) < 2:
+        raise ValueError(f"an interval needs at least 2 seeds, got {len(values)}")
+    mean, sd = statistics.mean(values), statistics.stdev(values)
+    half = stats.t.ppf(0.975, len(values) - 1) * sd / math.sqrt(len(values))
+    return Mean(mean, sd, mean - half, mean + half)
+
+
+def paired_difference(values, baseline):
+    """Return the Mean of `values` minus `baseline`, both {seed: value}, over the seeds that they share."""
+    return mean_over_seeds([values[seed] - baseline[seed] for seed in values if seed in baseline])
+
+
+def accuracy_interval(correct, total):
+    """Return the 95 % interval (Wilson) of an accuracy that one run showed on `total` images, as two fractions."""
+    return tuple(stats.binomtest(correct, total).proportion_ci(method="wilson"))
+
+
+def pass_rate_interval(passed, seeds):
+    """Return the 95 % interval (Clopper-Pearson) of the rate of seeds that pass, as two fractions."""
+    return tuple(stats.binomtest(passed, seeds).proportion_ci(method="exact"))
 
 
 def percent(correct, total=10_000):
@@ -130,24 +184,31 @@ def percent(correct, total=10_000):
     return f"{100 * correct / total:.2f} %"
 
 
+def named(seeds):
+    """Name seeds: "seed 3", "seeds 0-29" or "seeds 0, 2, 5"."""
+    seeds = sorted(seeds)
+    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"seeds {seeds[0]}-{seeds[-1]}"
+    return ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(map(str, seeds))
+
+
 def summary(entry, target):
     """Summarise one model's runs as the strings that every table shows."""
-    finals = [100 * run["history"][-1]["test_correct"] / run["history"][-1]["test_total"] for run in entry["runs"]]
+    accuracies = list(finals(entry).values())
     last = [epoch for run in entry["runs"] for epoch in run["history"][-target["last_epochs"] :]]
     lowest = min(last, key=lambda epoch: epoch["test_correct"] / epoch["test_total"])
     met = sum(run["met"] for run in entry["runs"])
-    final = f"{statistics.mean(finals):.2f} %"
-    if len(finals) > 1:
-        final += f" ± {statistics.stdev(finals):.2f}"
-    seeds = [run["seed"] for run in entry["runs"]]
+    final = f"{statistics.mean(accuracies):.2f} %"
+    if len(accuracies) > 1:
+        final += f" ± {statistics.stdev(accuracies):.2f}"
     field, before = entry["receptive_field"], entry["receptive_field_before_average"]
     return {
         "parameters": f"{entry['parameters']:,}",
         "field": f"{before}, then {field} by averaging" if before else str(field),
         "final": final,
         "lowest": percent(lowest["test_correct"], lowest["test_total"]),
-        "met": ("yes" if met else "no") if len(finals) == 1 else f"{met} of {len(finals)} seeds",
-        "seeds": ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(map(str, seeds)),
+        "met": ("yes" if met else "no") if len(accuracies) == 1 else f"{met} of {len(accuracies)} seeds",
+        "seeds": named(finals(entry)),
     }
 
 
@@ -228,6 +289,52 @@ def speed(benchmark):
         f"pipeline, precision (ours {where['precision']}, the published one float32), augmentation, optimiser and "
         "averaging, so the ratio has no single cause."
     )
+
+
+def over_seeds(entry, target):
+    """Summarise one arm of a study as the strings that its table shows."""
+    told = summary(entry, target)
+    mean = mean_over_seeds(list(finals(entry).values()))
+    met = sum(run["met"] for run in entry["runs"])
+    low, high = pass_rate_interval(met, len(entry["runs"]))
+    return told | {
+        "epochs": str(len(entry["runs"][0]["history"])),
+        "mean": f"{mean.mean:.3f} %",
+        "sd": f"{mean.sd:.3f}",
+        "interval": f"{mean.low:.3f} to {mean.high:.3f} %",
+        "rate": f"{100 * low:.0f} to {100 * high:.0f} %",
+    }
+
+
+def differences(content):
+    """Compare each arm of a study with its first, paired by seed: {arm: Mean} in points of final test accuracy."""
+    first, *others = content["models"]
+    baseline = finals(content["models"][first])
+    return {arm: paired_difference(finals(content["models"][arm]), baseline) for arm in others}
+
+
+def studies_table(contents):
+    """Write README's table of the studies that stand for a claim: one row each."""
+    rows = [
+        "| study | model | parameters | epochs | seeds | mean final accuracy, 95 % interval | sd of a seed | lowest | "
+        "what a seed has to reach | seeds that do, 95 % interval of the rate |",
+        "| - | - | -: | -: | - | - | -: | -: | - | - |",
+    ]
+    for content in contents:
+        name, link = content["study"].replace("_", " "), f"results/study_{content['study']}.json"
+        count = content["target"]["last_epochs"]
+        for arm, entry in content["models"].items():
+            told = over_seeds(entry, content["target"])
+            reach = f"{100 * content['target']['accuracy']:.1f} % in " + (
+                f"each of its last {count} epochs" if count > 1 else "its final epoch"
+            )
+            cells = (
+                f"[{name}]({link})", arm, told["parameters"], told["epochs"], told["seeds"].removeprefix("seeds "),
+                f"**{told['mean']}** ({told['interval']})", told["sd"], told["lowest"], reach,
+                f"**{told['met']}** ({told['rate']})",
+            )  # fmt: skip
+            rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
 
 
 def what_changed(name):

@@ -1,174 +1,131 @@
-"""Runs that are kept: a study is a list of (model, recipe, seed) that may be stopped at any moment and resumed."""
+"""Carry out a study of src/studies.py on Ray: `python -m src.study record`, or `... record --seeds 0-4`.
 
-import ast
-import copy
-import functools
-import hashlib
-import inspect
-import json
-import os
-import pickle
-import platform
-import subprocess
+Ray starts by itself and gives each run a core of its own; with RAY_ADDRESS set the runs go to that cluster, whose
+machines must share this checkout. A finished run is kept in .runs/ at once, and one that is cut short
+after each epoch, so a study that was stopped goes on where it was. Only a complete study on all of MNIST writes
+results/study_NAME.json and its figure; anything less goes to .runs/trial/.
+"""
+
+import argparse
+import re
+import statistics
 import sys
-from dataclasses import asdict, dataclass
-from pathlib import Path
+import time
 
+import ray
 import torch
-import torchvision
 
-from src import model as _model  # noqa: F401  its text is read below
-from src.data import ROOT
-from src.training import Recipe, memory_format, precision, train
+from src import plots
+from src.data import ROOT, DataError, load_mnist
+from src.results import RESULTS, TRIAL, evidence, percent, write_evidence
+from src.runs import fit
+from src.studies import STUDIES
 
-KEPT = ROOT / ".runs"  # git-ignored
-
-
-@dataclass(frozen=True)
-class Run:
-    """A trained model and how it came about. `kept` says that it was trained by an earlier execution."""
-
-    model: torch.nn.Module
-    recipe: Recipe
-    seed: int
-    history: list
-    code_sha256: str
-    environment: dict
-    kept: bool
+# Two runs with a thread each get more done than one run with two.
+THREADS = 1
 
 
-def fit(model_class, data, recipe, seed, *, folder=KEPT, fresh=False, progress=None):
-    """Train a new `model_class` from `seed`, or pick up the run that an earlier call kept in `folder`.
+def carry_out(name, seeds=None, train_limit=None):
+    """Carry out a study's runs, but those that are kept, and write its evidence.
 
-    A run is known by its code, recipe, seed and data. On a processor, one that was cut short goes on after its last
-    finished epoch, if nothing around it has changed since. `fresh` forgets what was kept. `progress` is passed to
-    `train`. Raises RuntimeError for a kept file that cannot be read.
+    `seeds` stand in for the study's own. Returns the path of the evidence, None where no run was finished, and the
+    failed runs as a list of (arm, seed, error): a failed run does not stop the rest.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    device = data.train_images.device
-    code = code_sha256(model_class)
-    facts = [code, asdict(recipe), seed, data.sha256, data.split, len(data.train_images)]
-    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
-    finished = folder / f"{model_class.__name__}-seed{seed}-{key}.pt"
-    checkpoint, started = finished.with_suffix(".checkpoint"), finished.with_suffix(".json")
-    if fresh:
-        for path in (finished, checkpoint, started):
-            path.unlink(missing_ok=True)
-
-    torch.manual_seed(seed)
-    model = model_class()
-    kept = finished.exists()
-    if kept:
-        saved = _load(finished, device)
-        model.load_state_dict(saved["model"])
-        model.to(device, memory_format=memory_format(model))
-    else:
-        made_with = _environment_at_start(started, checkpoint, data)
-        # `train` can put back the processor's random stream, but not a GPU's.
-        resumable = checkpoint if device.type == "cpu" else None
-        history = train(model, data, recipe, seed, checkpoint=resumable, progress=progress)
-        saved = {"model": model.state_dict(), "history": history, "environment": made_with}
-        partial = finished.with_suffix(f".{os.getpid()}.partial")
-        torch.save(saved, partial)
-        os.replace(partial, finished)
-        checkpoint.unlink(missing_ok=True)
-        started.unlink(missing_ok=True)
-    return Run(model, recipe, seed, saved["history"], code, saved["environment"], kept)
-
-
-def _load(path, device):
+    arms, declared, target = STUDIES[name]
+    planned = [(arm, seed) for seed in seeds or declared for arm in arms]
+    data = load_mnist(train_limit=train_limit)
+    started, runs, failed = time.perf_counter(), {arm: [] for arm in arms}, []
+    workers = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(THREADS)}
+    ray.init(log_to_driver=False, include_dashboard=False, runtime_env={"env_vars": workers})
     try:
-        return torch.load(path, weights_only=True, map_location=device)
-    except (EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        raise RuntimeError(f"{path} is damaged: delete it, or train anew with fresh (-p fresh True)") from error
+        shared = ray.put(data)
+        waiting = {_run.remote(*arms[arm], seed, shared): (arm, seed) for arm, seed in planned}
+        while waiting:
+            ready, _ = ray.wait(list(waiting), timeout=60)
+            for task in ready:
+                arm, seed = waiting.pop(task)
+                try:
+                    runs[arm].append(ray.get(task))
+                    print(_told(arm, runs[arm], target), flush=True)
+                except ray.exceptions.RayError as error:
+                    failed.append((arm, seed, _reason(error)))
+                    print(f"FAILED: {arm}, seed {seed}: {failed[-1][2]}", flush=True)
+            print(_progress(runs, len(failed), len(waiting), time.perf_counter() - started), flush=True)
+    finally:
+        ray.shutdown()
+
+    runs = {arm: sorted(of_arm, key=lambda run: run.seed) for arm, of_arm in runs.items() if of_arm}
+    if not runs:
+        return None, failed
+    complete = data.official and train_limit is None and not failed and set(seeds or declared) == set(declared)
+    environment = next(iter(runs.values()))[0].environment
+    content = evidence({"study": name}, target, runs, environment)
+    path = write_evidence(content, RESULTS if complete else TRIAL)
+    if complete:
+        plots.save(plots.study(content), path.with_suffix(".png"))
+    return path, failed
 
 
-def _environment_at_start(started, checkpoint, data):
-    """Return the environment that the run began in. A checkpoint from another one is dropped: it would not fit."""
-    now = environment(data)
-    if checkpoint.exists() and started.exists():
-        before = json.loads(started.read_text())
-        if before | {"git_commit": ""} == now | {"git_commit": ""}:
-            return before
-    checkpoint.unlink(missing_ok=True)
-    started.write_text(json.dumps(now))
-    return now
+@ray.remote(num_cpus=1)
+def _run(model_class, recipe, seed, data):
+    torch.set_num_threads(THREADS)
+    return fit(model_class, data, recipe, seed)
 
 
-def environment(data):
-    """Describe what a run depends on besides its code, recipe and seed."""
-    device = data.train_images.device
-    processor = getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name") or platform.machine()
-    return {
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "torchvision": str(torchvision.__version__),
-        "device": device.type,
-        "processor": processor if device.type == "cpu" else torch.cuda.get_device_name(device),
-        "precision": str(precision(device)).removeprefix("torch."),
-        "threads": torch.get_num_threads(),
-        "data_sha256": data.sha256,
-        "git_commit": _git_commit(),
-    }
+def _reason(error):
+    """Return the last line of what went wrong in a worker."""
+    cause = getattr(error, "cause", None) or error
+    return f"{type(cause).__name__}: {str(cause).strip().splitlines()[-1]}"
 
 
-def _git_commit():
-    """Name the commit of src/, with "-dirty" behind it where a file of src/ differs from it."""
+def _told(arm, runs, target):
+    """Say how an arm's latest run ended, and how the arm stands."""
+    last = runs[-1].history[-target.last_epochs :]
+    lowest = min(last, key=lambda epoch: epoch["test_correct"])
+    finals = [100 * run.history[-1]["test_correct"] / run.history[-1]["test_total"] for run in runs]
+    return (
+        f"{arm}, seed {runs[-1].seed}: final {percent(last[-1]['test_correct'], last[-1]['test_total'])}, "
+        f"lowest of the last {len(last)} {percent(lowest['test_correct'], lowest['test_total'])}; "
+        f"mean of {len(runs)} so far {statistics.mean(finals):.3f} %"
+    )
+
+
+def _progress(runs, failed, waiting, elapsed):
+    """Say how many runs are done, running and failed, and how long the rest will take."""
+    done = sum(len(of_arm) for of_arm in runs.values())
+    trained = sum(not run.kept for of_arm in runs.values() for run in of_arm)
+    running = min(waiting, int(ray.cluster_resources()["CPU"]))
+    left = f", about {elapsed / trained * waiting / 60:.0f} min left" if trained and waiting else ""
+    return f"[{done} of {done + failed + waiting} done, {running} running, {failed} failed{left}]"
+
+
+def _seeds(text):
+    """Read "0-29", "3" or "0,2,5-7" as a tuple of seeds."""
+    seeds = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if not match or int(match[2] or match[1]) < int(match[1]):
+            raise argparse.ArgumentTypeError(f"seeds must look like 0-29 or 0,2,5-7, got {text!r}")
+        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
+    if len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(f"a seed stands twice in {text!r}")
+    return tuple(seeds)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m src.study", description=__doc__.split("\n")[0])
+    parser.add_argument("name", choices=STUDIES)
+    parser.add_argument("--seeds", type=_seeds, help="0-29 or 0,2,5-7: a trial with these seeds only")
+    parser.add_argument("--train-limit", type=int, help="a trial with so many training images only")
+    arguments = parser.parse_args()
     try:
-        commit, changes = (
-            subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", "src"])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return f"{commit}-dirty" if changes else commit
+        path, failed = carry_out(arguments.name, arguments.seeds, arguments.train_limit)
+    except DataError as error:
+        sys.exit(str(error))
+    print(f"Written: {path.relative_to(ROOT)}" if path else "Not one run was finished: nothing is written.")
+    if failed:
+        sys.exit(f"{len(failed)} runs failed. Start the study again: it goes on with these.")
 
 
-@functools.cache
-def _definitions(module):
-    """Return the syntax trees of the classes and functions of one of this project's modules, by name."""
-    tree = ast.parse(Path(sys.modules[module].__file__).read_text(encoding="utf-8"))
-    return {node.name: node for node in tree.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
-
-
-# Now, while the files still hold the code that was imported: a notebook may run for hours while somebody edits them.
-for _module in ("src.model", "src.data", "src.training"):
-    _definitions(_module)
-
-
-def code_sha256(model_class):
-    """Hash the code that decides a run: the model class, `train`, and all of this project's that they refer to.
-
-    Comments, docstrings, formatting and the wording of errors do not count. Nor does the Recipe class: its values
-    are recorded beside the hash.
-    """
-    code, waiting = {}, [model_class, train]
-    while waiting:
-        thing = waiting.pop()
-        name = f"{thing.__module__}.{thing.__qualname__}"
-        if name in code or thing is Recipe:
-            continue
-        if thing.__module__.split(".")[0] != "src":
-            raise ValueError(f"{name} must be defined in src/model.py to be kept: its code is part of its name")
-        tree = _Essence().visit(copy.deepcopy(_definitions(thing.__module__)[thing.__qualname__]))
-        code[name] = ast.unparse(tree)
-        module = vars(sys.modules[thing.__module__])
-        for node in ast.walk(tree):
-            value = module.get(node.id) if isinstance(node, ast.Name) else None
-            if inspect.isclass(value) or inspect.isfunction(value):
-                if value.__module__.split(".")[0] == "src":
-                    waiting.append(value)
-            elif isinstance(value, (int, float, str, tuple)):
-                code[f"{thing.__module__}.{node.id}"] = repr(value)
-    return hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()
-
-
-class _Essence(ast.NodeTransformer):
-    """Drop docstrings and what an error says from a syntax tree."""
-
-    def visit_Expr(self, node):
-        return None if isinstance(node.value, ast.Constant) else node
-
-    def visit_Raise(self, node):
-        return ast.Raise()
+if __name__ == "__main__":
+    main()

@@ -9,22 +9,22 @@ import torch
 import torchsummary
 from IPython.display import Image, display
 
-from src import plots, results, study
+from src import plots, results
 from src.data import ROOT, augment
 from src.data import load_mnist as _load_mnist
 from src.receptive_field import layers
-from src.results import Target
+from src.results import RESULTS, TRIAL, Target
+from src.runs import environment, fit
 from src.training import Recipe, predict
 
 __all__ = [
     "Recipe", "Target", "check_parameters", "finish_step", "fit_seeds", "load_data", "predict",
-    "show_confusion", "show_curves", "show_layers", "show_mistakes", "show_samples", "show_summary",
+    "show_ablation", "show_confusion", "show_curves", "show_frontier", "show_layers", "show_mistakes", "show_samples",
+    "show_seeds", "show_summary",
 ]  # fmt: skip
 
 BUDGET = 8000
 MAX_EPOCHS = 15
-RESULTS = ROOT / "results"
-TRIAL = ROOT / ".runs" / "trial"  # git-ignored: what is no evidence goes here
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +90,7 @@ def load_data(settings):
     """Load MNIST as the settings say and print in two lines what this notebook runs with."""
     data = _load_mnist(settings.data_dir, settings.device, train_limit=settings.train_limit)
     folder = results_folder(settings, data)
-    made_with = study.environment(data)
+    made_with = environment(data)
     print(
         "Python {python}, torch {torch}, torchvision {torchvision}, {device} ({processor}), {precision}, "
         "{threads} threads".format(**made_with)
@@ -167,7 +167,7 @@ def fit_seeds(model_class, recipe, data, settings):
     runs = []
     for seed in settings.seeds:
         progress = _Progress(f"{model_class.__name__}, seed {seed}", recipe)
-        run = study.fit(model_class, data, recipe, seed, fresh=settings.fresh, progress=progress)
+        run = fit(model_class, data, recipe, seed, fresh=settings.fresh, progress=progress)
         progress.finish(run)
         runs.append(run)
     return runs
@@ -233,13 +233,47 @@ def show_mistakes(logits, data):
     _show(plots.mistakes(data.test_images, data.test_labels, logits))
 
 
+def show_seeds(*names):
+    """Print the studies' claims over their seeds and show each seed of the first."""
+    for name in names:
+        content = results.read_study(name)
+        for arm, entry in content["models"].items():
+            told = results.over_seeds(entry, content["target"])
+            print(
+                f"{name}: {arm}, {told['parameters']} parameters, {told['epochs']} epochs, {told['seeds']}\n"
+                f"  final accuracy: mean {told['mean']}, 95 % interval {told['interval']}, "
+                f"standard deviation of a seed {told['sd']}, lowest of what counts {told['lowest']}\n"
+                f"  target met by {told['met']}, 95 % interval of the rate {told['rate']}"
+            )
+    _show(plots.study(results.read_study(names[0])))
+
+
+def show_ablation():
+    """Print what each change to the recipe of the ablation study costs, and show it."""
+    content = results.read_study("ablation")
+    whole, *_ = content["models"]
+    difference = results.differences(content)
+    width = max(map(len, content["models"]))
+    print(f"{'':{width}}  parameters  mean final  minus the whole recipe, 95 % interval")
+    for arm, entry in content["models"].items():
+        told = results.over_seeds(entry, content["target"])
+        gap = "" if arm == whole else "{0.mean:+.3f}  ({0.low:+.3f} to {0.high:+.3f})".format(difference[arm])
+        print(f"{arm:{width}}  {told['parameters']:>10}  {told['mean']:>10}  {gap}")
+    _show(plots.study(content))
+
+
+def show_frontier():
+    """Show accuracy against parameters, the public results beside ours."""
+    _show(plots.study(results.read_study("frontier")))
+
+
 def finish_step(step, target, runs, data, settings):
     """Write the step's evidence and figures, and print target, measured and met.
 
     `runs` maps a model's name to its runs.
     """
     folder = results_folder(settings, data)
-    content = results.evidence(step, target, runs, study.environment(data))
+    content = results.evidence({"step": step}, target, runs, environment(data))
     path = results.write_evidence(content, folder)
     plots.save(_curves(runs, target), folder / f"Step{step}.png")
     contents = [results.read_evidence(k, folder) for k in results.STEPS if (folder / f"Step{k}.json").exists()]

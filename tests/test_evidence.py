@@ -11,11 +11,11 @@ from dataclasses import asdict
 import pytest
 
 from src import model as models
-from src.benchmark import RECIPE
 from src.data import ROOT
 from src.receptive_field import receptive_field
 from src.results import PUBLISHED, STEPS, Target, percent, published_texts, read_evidence, summary
-from src.study import code_sha256
+from src.runs import code_sha256
+from src.studies import RECIPE
 from src.training import Recipe
 from tests.test_notebooks import assert_clean, code, read, source, told
 

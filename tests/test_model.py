@@ -9,6 +9,7 @@ import torchsummary
 from torch import nn
 
 from src import model as models
+from src import variants
 from src.receptive_field import layers, receptive_field
 from src.utils import show_summary
 
@@ -20,7 +21,8 @@ PARAMETERS = {
     "Model_5": 7_836,
     "Model_6": 7_836,
     "Model_7": 7_974,
-    "Model_8": 7_452,
+    "Model_8": 7_996,
+    "Model_9": 5_052,
 }
 
 
@@ -114,6 +116,37 @@ def test_receptive_field_by_autograd(model_class):
         assert layers(nn.Sequential(*list(model)[:at]))[-1].receptive_field == measured_field(
             nn.Sequential(*list(model)[:at])
         )
+
+
+def test_variants_count_what_they_say():
+    classes = [c for c in vars(variants).values() if inspect.isclass(c) and c.__module__ == variants.__name__]
+    assert len(classes) > 5
+    for variant in classes:
+        if variant is variants.Widths:
+            continue
+        model = variant()
+        assert model(torch.randn(2, 1, 28, 28)).shape == (2, 10)
+        assert f"{sum(p.numel() for p in model.parameters()):,} parameters" in variant.__doc__
+        receptive_field(model)
+
+
+def test_variants_change_one_thing():
+    """Take away or swap what a variant is named for, and Model_8 is left, layer by layer."""
+
+    def chain(model):
+        return [str(layer) for layer in model.modules() if not list(layer.children())]
+
+    ours = chain(models.Model_8())
+    assert [layer for layer in chain(variants.Dropout()) if "Dropout" not in layer] == ours
+    assert [layer.split("(")[0].replace("ReLU", "Hardswish") for layer in chain(variants.ReLU())] == [
+        layer.split("(")[0] for layer in ours
+    ]
+    other_order = chain(variants.ActivationBeforeBatchNorm())
+    assert sorted(other_order) == sorted(ours) != other_order
+    assert chain(variants.Widths(8, 16, 16)) == ours
+    assert [layer for layer in ours if "Conv2d" in layer] == [
+        layer for layer in chain(variants.PublishedHead()) if "Conv2d" in layer
+    ]
 
 
 def test_published_differences():

@@ -70,7 +70,7 @@ def test_samples_label_their_rows():
 
 
 def test_overview_names_every_model():
-    contents = [results.evidence(3, Target(), {"Model_7": [run(*HELD)]}, {})]
+    contents = [results.evidence({"step": 3}, Target(), {"Model_7": [run(*HELD)]}, {})]
     figure = plots.overview(contents, {"Model_7": 99.22})
     assert {"Model_7\n7,974", "Step 3", "the step's target"} <= texts(figure)
     scatters = [drawn for drawn in figure.axes[0].collections if isinstance(drawn, PathCollection)]

@@ -7,8 +7,20 @@ import pytest
 
 from src import results
 from src.model import Model_7
-from src.results import Target, against_published, between, card_result, percent, readme_table, summary
-from src.study import Run
+from src.results import (
+    Target,
+    accuracy_interval,
+    against_published,
+    between,
+    card_result,
+    mean_over_seeds,
+    paired_difference,
+    pass_rate_interval,
+    percent,
+    readme_table,
+    summary,
+)  # fmt: skip
+from src.runs import Run
 from src.training import Recipe
 
 
@@ -42,7 +54,7 @@ def test_target_asks_for_each_of_the_last_epochs():
 
 def test_evidence_keeps_the_schema(tmp_path):
     runs = [run(*HELD, threads=1, torch="2"), run(*HELD[:-1], 9_939, seed=1, threads=2, torch="2")]
-    content = results.evidence(3, Target(), {"Model_7": runs}, {"threads": 2, "torch": "2"})
+    content = results.evidence({"step": 3}, Target(), {"Model_7": runs}, {"threads": 2, "torch": "2"})
     assert content["target"] == {"accuracy": 0.994, "last_epochs": 5, "max_epochs": 15, "max_parameters": 7999}
     entry = content["models"]["Model_7"]
     assert entry["parameters"] == 7_974
@@ -59,7 +71,7 @@ def test_evidence_keeps_the_schema(tmp_path):
 
 
 def test_a_write_that_fails_loses_nothing(tmp_path):
-    content = results.evidence(3, Target(), {"Model_7": [run(*HELD)]}, {})
+    content = results.evidence({"step": 3}, Target(), {"Model_7": [run(*HELD)]}, {})
     path = results.write_evidence(content, tmp_path)
     before = path.read_text()
     with pytest.raises(TypeError, match="not JSON serializable"):
@@ -77,7 +89,7 @@ def test_a_write_that_fails_loses_nothing(tmp_path):
 )
 def test_runs_that_do_not_belong_together(other, says):
     with pytest.raises(ValueError, match=says):
-        results.evidence(3, Target(), {"Model_7": [run(*HELD), other]}, {})
+        results.evidence({"step": 3}, Target(), {"Model_7": [run(*HELD), other]}, {})
 
 
 def test_files_that_are_no_evidence(tmp_path):
@@ -91,13 +103,13 @@ def test_files_that_are_no_evidence(tmp_path):
 
 def test_summary_of_one_and_of_several_seeds():
     target = asdict(Target())
-    one = results.evidence(3, Target(), {"Model_7": [run(*HELD)]}, {})["models"]["Model_7"]
+    one = results.evidence({"step": 3}, Target(), {"Model_7": [run(*HELD)]}, {})["models"]["Model_7"]
     assert summary(one, target) == {
         "parameters": "7,974", "field": "22, then 32 by averaging", "final": "99.51 %", "lowest": "99.40 %",
         "met": "yes", "seeds": "seed 0",
     }  # fmt: skip
     runs = [run(*HELD, seed=0), run(*HELD[:-1], 9_931, seed=1), run(*HELD[:-1], 9_941, seed=2)]
-    told = summary(results.evidence(3, Target(), {"Model_7": runs}, {})["models"]["Model_7"], target)
+    told = summary(results.evidence({"step": 3}, Target(), {"Model_7": runs}, {})["models"]["Model_7"], target)
     assert (told["final"], told["lowest"], told["met"]) == ("99.41 % ± 0.10", "99.31 %", "2 of 3 seeds")
 
 
@@ -106,7 +118,7 @@ def test_summary_of_one_and_of_several_seeds():
     [(9_936, "within what chance explains (+0.14)"), (9_937, "outside what chance explains (+0.15)")],
 )
 def test_comparison_with_the_published_best_epoch(best, verdict):
-    entry = results.evidence(3, Target(), {"Model_7": [run(9_000, best, 9_100)]}, {})["models"]["Model_7"]
+    entry = results.evidence({"step": 3}, Target(), {"Model_7": [run(9_000, best, 9_100)]}, {})["models"]["Model_7"]
     assert against_published("Model_7", entry) == (
         f"best epoch {best / 100:.2f} % against 99.22 %, one run each: {verdict}"
     )
@@ -114,7 +126,7 @@ def test_comparison_with_the_published_best_epoch(best, verdict):
 
 
 def test_card_and_table_say_the_same():
-    content = results.evidence(3, Target(), {"Model_7": [run(*HELD)]}, {})
+    content = results.evidence({"step": 3}, Target(), {"Model_7": [run(*HELD)]}, {})
     card, table = card_result(content), readme_table([content])
     assert card.startswith("- **Model_7**, 7,974 parameters")
     for text in ("7,974", "22, then 32 by averaging", "99.51 %", "99.40 %"):
@@ -141,3 +153,35 @@ def test_one_place_names_the_repository():
     renamed = results.with_repository(text, bootstrap)
     assert renamed == text.replace("old-name/old", results.repository())
     assert "else/cifar" in renamed
+
+
+# ---------------------------------------------------------------- statistics
+
+
+def test_accuracy_interval_against_wilsons_formula():
+    """Worked out from Wilson (1927) with z = 1.96: 99.40 % of 10,000 images lies between 99.23 % and 99.53 %."""
+    assert accuracy_interval(9_940, 10_000) == pytest.approx((0.99229, 0.99533), abs=1e-5)
+    low, high = accuracy_interval(10, 10)
+    assert (low, high) == (pytest.approx(10 / (10 + 1.959964**2), abs=1e-6), 1.0)
+
+
+def test_pass_rate_interval_in_the_cases_that_have_a_closed_form():
+    """When all or none of n pass, Clopper and Pearson's bound is the rate r with r^n (or (1 - r)^n) = 0.025."""
+    assert pass_rate_interval(30, 30) == (pytest.approx(0.025 ** (1 / 30)), 1.0)
+    assert pass_rate_interval(0, 10) == (0.0, pytest.approx(1 - 0.025 ** (1 / 10)))
+
+
+def test_paired_difference_on_students_own_data():
+    """Student (1908), hours of extra sleep under two drugs, ten patients: 1.58, 95 % interval 0.7001 to 2.4599."""
+    first = dict(enumerate((0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0)))
+    second = dict(enumerate((1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4)))
+    difference = paired_difference(second, first)
+    assert difference.mean == pytest.approx(1.58)
+    assert difference.sd == pytest.approx(1.229995, abs=1e-6)
+    assert (difference.low, difference.high) == pytest.approx((0.7001142, 2.4598858), abs=1e-6)
+    assert paired_difference(second | {99: 100.0}, first) == difference  # a seed that only one of them has
+
+
+def test_one_seed_has_no_interval():
+    with pytest.raises(ValueError, match="an interval needs at least 2 seeds, got 1"):
+        mean_over_seeds([99.5])

@@ -1,0 +1,64 @@
+"""The studies: which models are trained by which recipe from which seeds. `python -m src.study NAME` runs one."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from src import variants
+from src.model import Model_8, Model_9
+from src.results import Target
+from src.training import Recipe
+
+
+class Study(NamedTuple):
+    """Name the arms of a study, each a model and its recipe, the seeds that each is trained from, and the target."""
+
+    arms: dict
+    seeds: range
+    target: Target = Target()
+
+
+# Step 3's recipe. It was chosen on the validation split; results/search.csv holds what was tried.
+RECIPE = Recipe(
+    epochs=15, optimizer="adamw", lr=0.01, weight_decay=0.01,
+    rotation=10.0, translation=2.0, scale=0.1, shear=0.15, ema=0.998,
+)  # fmt: skip
+QUICK = replace(RECIPE, epochs=6, lr=0.02, schedule="cosine", warmup=0.2, ema=0.996)
+
+STUDIES = {
+    "record": Study({"Model_8": (Model_8, RECIPE)}, seeds=range(30)),
+    "smallest": Study({"Model_9": (Model_9, RECIPE)}, seeds=range(10)),
+    "fewest_epochs": Study({"Model_8": (Model_8, QUICK)}, seeds=range(10), target=Target(last_epochs=1)),
+    # One ingredient taken away, or put back as the published networks had it.
+    "ablation": Study(
+        {
+            "the whole recipe": (Model_8, RECIPE),
+            "no averaging of weights": (Model_8, replace(RECIPE, ema=0.0)),
+            "falling learning rate (cosine)": (Model_8, replace(RECIPE, schedule="cosine", warmup=0.2)),
+            "no augmentation": (Model_8, replace(RECIPE, rotation=0.0, translation=0.0, scale=0.0, shear=0.0)),
+            "rotation up to 7 degrees only": (
+                Model_8, replace(RECIPE, rotation=7.0, translation=0.0, scale=0.0, shear=0.0),
+            ),
+            "SGD at 0.01": (Model_8, replace(RECIPE, optimizer="sgd", weight_decay=0.0)),
+            "dropout 0.1": (variants.Dropout, RECIPE),
+            "ReLU": (variants.ReLU, RECIPE),
+            "BatchNorm after activation": (variants.ActivationBeforeBatchNorm, RECIPE),
+            "line A's head": (variants.PublishedHead, RECIPE),
+            "13 channels in every layer": (variants.EvenWidths, RECIPE),
+        },
+        seeds=range(5),
+    ),
+    "frontier": Study(
+        {
+            f"{count:,} parameters": (model, RECIPE)
+            for count, model in {
+                1205: variants.Size_1205,
+                2424: variants.Size_2424,
+                3722: variants.Size_3722,
+                5052: Model_9,
+                6306: variants.Size_6306,
+                7996: Model_8,
+            }.items()
+        },
+        seeds=range(5),
+    ),
+}  # fmt: skip

@@ -1,0 +1,123 @@
+"""Networks of the studies only: Model_8 with one thing changed, and Model_8 in other sizes.
+
+All take images (N, 1, 28, 28) and return logits (N, 10).
+"""
+
+from torch import nn
+
+from src.model import conv_bn_hardswish, conv_bn_relu, conv_pool_bn_hardswish
+
+# ---------------------------------------------------------------- one thing changed
+
+
+class ReLU(nn.Sequential):
+    """Model_8 with ReLU in place of Hardswish: 7,996 parameters."""
+
+    def __init__(self):
+        super().__init__(
+            conv_bn_relu(1, 8),
+            nn.Conv2d(8, 8, 3, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(8), nn.ReLU(),
+            conv_bn_relu(8, 16, padding=1),
+            nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(16), nn.ReLU(),
+            conv_bn_relu(16, 16, padding=1),
+            nn.Conv2d(16, 10, 3, bias=False), nn.BatchNorm2d(10),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        )  # fmt: skip
+
+
+class ActivationBeforeBatchNorm(nn.Sequential):
+    """Model_8 with BatchNorm after Hardswish, as both published lines had it after ReLU: 7,996 parameters."""
+
+    def __init__(self):
+        super().__init__(
+            nn.Conv2d(1, 8, 3, bias=False), nn.Hardswish(), nn.BatchNorm2d(8),
+            nn.Conv2d(8, 8, 3, bias=False), nn.MaxPool2d(2), nn.Hardswish(), nn.BatchNorm2d(8),
+            nn.Conv2d(8, 16, 3, padding=1, bias=False), nn.Hardswish(), nn.BatchNorm2d(16),
+            nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.Hardswish(), nn.BatchNorm2d(16),
+            nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.Hardswish(), nn.BatchNorm2d(16),
+            nn.Conv2d(16, 10, 3, bias=False), nn.BatchNorm2d(10),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        )  # fmt: skip
+
+
+class PublishedHead(nn.Sequential):
+    """Model_8 with line A's head, a third pooling and a convolution to 1x1, for the average: 7,976 parameters."""
+
+    def __init__(self):
+        super().__init__(
+            conv_bn_hardswish(1, 8), conv_pool_bn_hardswish(8, 8),
+            conv_bn_hardswish(8, 16, padding=1), conv_pool_bn_hardswish(16, 16, padding=1),
+            conv_pool_bn_hardswish(16, 16, padding=1),
+            nn.Conv2d(16, 10, 3, bias=False),
+            nn.Flatten(),
+        )  # fmt: skip
+
+
+class Dropout(nn.Sequential):
+    """Model_8 with dropout 0.1 after each of its first five blocks, as Model_7 has it: 7,996 parameters."""
+
+    def __init__(self):
+        super().__init__(
+            conv_bn_hardswish(1, 8), nn.Dropout(0.1),
+            conv_pool_bn_hardswish(8, 8), nn.Dropout(0.1),
+            conv_bn_hardswish(8, 16, padding=1), nn.Dropout(0.1),
+            conv_pool_bn_hardswish(16, 16, padding=1), nn.Dropout(0.1),
+            conv_bn_hardswish(16, 16, padding=1), nn.Dropout(0.1),
+            nn.Conv2d(16, 10, 3, bias=False), nn.BatchNorm2d(10),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        )  # fmt: skip
+
+
+# ---------------------------------------------------------------- other sizes
+
+
+class Widths(nn.Sequential):
+    """Model_8's plan with other numbers of channels before, between and after the two poolings."""
+
+    def __init__(self, first, middle, last):
+        super().__init__(
+            conv_bn_hardswish(1, first),
+            conv_pool_bn_hardswish(first, first),
+            conv_bn_hardswish(first, middle, padding=1),
+            conv_pool_bn_hardswish(middle, middle, padding=1),
+            conv_bn_hardswish(middle, last, padding=1),
+            nn.Conv2d(last, 10, 3, bias=False),
+            nn.BatchNorm2d(10),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+
+
+class EvenWidths(Widths):
+    """The same number of channels in every layer: 7,521 parameters. 14 would be 8,618."""
+
+    def __init__(self):
+        super().__init__(13, 13, 13)
+
+
+class Size_1205(Widths):
+    """1,205 parameters."""
+
+    def __init__(self):
+        super().__init__(3, 5, 5)
+
+
+class Size_2424(Widths):
+    """2,424 parameters."""
+
+    def __init__(self):
+        super().__init__(4, 8, 8)
+
+
+class Size_3722(Widths):
+    """3,722 parameters."""
+
+    def __init__(self):
+        super().__init__(6, 10, 10)
+
+
+class Size_6306(Widths):
+    """6,306 parameters."""
+
+    def __init__(self):
+        super().__init__(7, 14, 14)
