@@ -24,6 +24,7 @@ RESULTS = ROOT / "results"
 TRIAL = ROOT / ".runs" / "trial"  # git-ignored: what is no evidence goes here
 SCHEMA = 1
 STEPS = (1, 2, 3)
+CLAIMS = ("record", "smallest", "fewest_epochs")  # the studies whose arms each stand for a claim
 
 # The best epoch's test accuracy that each published model's write-up states, in percent.
 PUBLISHED = {
@@ -230,9 +231,12 @@ def card_result(content):
     lines = []
     for name, entry in content["models"].items():
         told = summary(entry, content["target"])
+        last = entry["runs"][0]["history"][-1]
+        low, high = accuracy_interval(last["test_correct"], last["test_total"])
+        interval = f" (95 % interval {100 * low:.2f} to {100 * high:.2f})" if len(entry["runs"]) == 1 else ""
         line = (
             f"- **{name}**, {told['parameters']} parameters, receptive field {told['field']}: "
-            f"final epoch **{told['final']}**, lowest of the last {content['target']['last_epochs']} epochs "
+            f"final epoch **{told['final']}**{interval}, lowest of the last {content['target']['last_epochs']} epochs "
             f"{told['lowest']} ({told['seeds']}). Target met: **{told['met']}**."
         )
         published = against_published(name, entry)
@@ -263,15 +267,36 @@ def readme_table(contents):
     return "\n".join(rows)
 
 
+def card_studies(contents):
+    """Write what the studies over seeds add to the Result lines of Step 3's card."""
+    lines = []
+    for content in contents:
+        for arm, entry in content["models"].items():
+            told = over_seeds(entry, content["target"])
+            lines.append(
+                f"- **Study {content['study']}**: {arm}, {told['epochs']} epochs, {told['seeds']}: mean final accuracy "
+                f"**{told['mean']}** (95 % interval {told['interval']}), standard deviation of a seed {told['sd']}, "
+                f"lowest {told['lowest']}. {_reach(content['target'])}: **{told['met']}** (95 % interval of the rate "
+                f"{told['rate']})."
+            )
+    return "\n".join(lines)
+
+
+def _reach(target):
+    count = target["last_epochs"]
+    where = f"in each of the last {count} epochs" if count > 1 else "in the final epoch"
+    return f"{100 * target['accuracy']:.1f} % {where}"
+
+
 def claim(content):
-    """Write what README claims: how the last model of Step 3 did, met or not."""
-    name, entry = list(content["models"].items())[-1]
-    told = summary(entry, content["target"])
-    seeds = told["seeds"] + (", one run" if len(entry["runs"]) == 1 else "")
+    """Write what README claims, from the study of Model_8's declared seeds."""
+    ((name, entry),) = content["models"].items()
+    told = over_seeds(entry, content["target"])
     return (
-        f"**{name}**, with **{told['parameters']} parameters**, classifies **{told['final']}** of the 10,000 test "
-        f"images after {len(entry['runs'][0]['history'])} epochs; the lowest of its last five epochs is "
-        f"**{told['lowest']}** ({seeds}). Target of 99.4 % in each of the last five epochs met: **{told['met']}**."
+        f"**{name}**, with **{told['parameters']} parameters**, classifies **{told['mean']}** of the 10,000 test "
+        f"images after {told['epochs']} epochs: the mean of {told['seeds']}, declared beforehand (95 % interval "
+        f"{told['interval']}). {_reach(content['target'])}: **{told['met']}**; the lowest of these epochs is "
+        f"**{told['lowest']}**."
     )
 
 
@@ -279,15 +304,15 @@ def speed(benchmark):
     """Write how fast our loop is, from results/benchmark.json."""
     ours, published, where = benchmark["ours"], benchmark["published"], benchmark["environment"]
     return (
-        f"One epoch of Model_8, augmentation and scoring included, takes {ours['seconds']} s "
-        f"({ours['images_per_second']:,} images/s, peak memory {ours['peak_memory_mib']:,} MiB). The published kind of "
-        f"loop needs {published['seconds']} s ({published['images_per_second']:,} images/s, "
-        f"{published['peak_memory_mib']:,} MiB) for the same model: **{benchmark['ratio']} times as long**. "
-        f"Times are medians, memory the highest, of {len(ours['rounds'])} rounds in one run of "
-        f"`python -m src.benchmark` on {where['threads']} cores of an {where['processor']}; images are those "
-        "of training, memory is that of the main process and its largest data worker. The loops differ in data "
-        f"pipeline, precision (ours {where['precision']}, the published one float32), augmentation, optimiser and "
-        "averaging, so the ratio has no single cause."
+        f"The {len(ours['epochs'])} epochs of Model_8, augmentation and scoring included, take "
+        f"**{ours['total_seconds']} s** ({ours['seconds']} s an epoch, {ours['images_per_second']:,} images/s, peak "
+        f"memory {ours['peak_memory_mib']:,} MiB). The published kind of loop needs **{published['total_seconds']} s** for as "
+        f"many epochs of the same model ({published['seconds']} s, {published['images_per_second']:,} images/s, "
+        f"{published['peak_memory_mib']:,} MiB): **{benchmark['ratio']} times as long**. Both in one run of "
+        f"`python -m src.benchmark` on {where['threads']} cores of an {where['processor']}; an epoch's time is the "
+        "median, images are those of training, memory is that of the main process and its largest data worker. The "
+        f"loops differ in data pipeline, precision (ours {where['precision']}, the published one float32), "
+        "augmentation, optimiser and averaging, so the ratio has no single cause."
     )
 
 
@@ -322,15 +347,11 @@ def studies_table(contents):
     ]
     for content in contents:
         name, link = content["study"].replace("_", " "), f"results/study_{content['study']}.json"
-        count = content["target"]["last_epochs"]
         for arm, entry in content["models"].items():
             told = over_seeds(entry, content["target"])
-            reach = f"{100 * content['target']['accuracy']:.1f} % in " + (
-                f"each of its last {count} epochs" if count > 1 else "its final epoch"
-            )
             cells = (
                 f"[{name}]({link})", arm, told["parameters"], told["epochs"], told["seeds"].removeprefix("seeds "),
-                f"**{told['mean']}** ({told['interval']})", told["sd"], told["lowest"], reach,
+                f"**{told['mean']}** ({told['interval']})", told["sd"], told["lowest"], _reach(content["target"]),
                 f"**{told['met']}** ({told['rate']})",
             )  # fmt: skip
             rows.append("| " + " | ".join(cells) + " |")
@@ -370,7 +391,13 @@ def published_texts(root=ROOT):
     readme = root / "README.md"
     bootstrap = notebooks[1].read_text(encoding="utf-8")
     text = with_repository(readme.read_text(encoding="utf-8"), bootstrap)
-    generated = {"claim": claim(contents[-1]), "table": readme_table(contents), "speed": speed(benchmark)}
+    studies = [read_study(name, root / "results") for name in CLAIMS]
+    generated = {
+        "claim": claim(studies[0]),
+        "studies": studies_table(studies),
+        "table": readme_table(contents),
+        "speed": speed(benchmark),
+    }
     for name, part in generated.items():
         text = between(text, name, part)
     texts = {readme: text}
@@ -378,7 +405,8 @@ def published_texts(root=ROOT):
         path = notebooks[content["step"]]
         notebook = json.loads(with_repository(path.read_text(encoding="utf-8"), bootstrap))
         card = notebook["cells"][1]
-        card["source"] = between("".join(card["source"]), "result", card_result(content)).splitlines(keepends=True)
+        told = card_result(content) + ("\n" + card_studies(studies) if content["step"] == STEPS[-1] else "")
+        card["source"] = between("".join(card["source"]), "result", told).splitlines(keepends=True)
         notebook["metadata"].pop("papermill", None)  # it tells when and where one execution took place, and so do cells
         for cell in notebook["cells"]:
             tags = cell["metadata"].get("tags")

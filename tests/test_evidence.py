@@ -13,13 +13,28 @@ import pytest
 from src import model as models
 from src.data import ROOT
 from src.receptive_field import receptive_field
-from src.results import PUBLISHED, STEPS, Target, percent, published_texts, read_evidence, summary
+from src.results import (
+    PUBLISHED,
+    STEPS,
+    Target,
+    over_seeds,
+    percent,
+    published_texts,
+    read_evidence,
+    read_study,
+    summary,
+)
+from src.results import differences as changes
 from src.runs import code_sha256
-from src.studies import RECIPE
+from src.studies import RECIPE, STUDIES
 from src.training import Recipe
 from tests.test_notebooks import assert_clean, code, read, source, told
 
-MODELS = {1: ["Model_1", "Model_2", "Model_3"], 2: ["Model_4", "Model_5", "Model_6"], 3: ["Model_7", "Model_8"]}
+MODELS = {
+    1: ["Model_1", "Model_2", "Model_3"],
+    2: ["Model_4", "Model_5", "Model_6"],
+    3: ["Model_7", "Model_8", "Model_9"],
+}
 ROTATION = {
     "Model_1": 0.0,
     "Model_2": 7.0,
@@ -109,6 +124,47 @@ def test_only_the_last_step_asks_for_everything():
     assert read_evidence(3)["target"] == {"accuracy": 0.994, "last_epochs": 5, "max_epochs": 15, "max_parameters": 7999}
 
 
+@pytest.fixture(params=STUDIES)
+def study(request):
+    return request.param
+
+
+def test_studies_are_of_this_code_and_as_declared(study):
+    content, declared = read_study(study), STUDIES[study]
+    assert content["target"] == asdict(declared.target)
+    assert list(content["models"]) == list(declared.arms)
+    for arm, entry in content["models"].items():
+        model, recipe = declared.arms[arm]
+        assert (entry["model"], entry["recipe"]) == (model.__name__, asdict(recipe))
+        assert entry["code_sha256"] == code_sha256(model), f"{arm}: run python -m src.study {study}"
+        assert entry["parameters"] == sum(p.numel() for p in model().parameters())
+        assert [run["seed"] for run in entry["runs"]] == list(declared.seeds)
+        for run in entry["runs"]:
+            assert [epoch["epoch"] for epoch in run["history"]] == list(range(1, recipe.epochs + 1))
+            assert {(epoch["train_total"], epoch["test_total"]) for epoch in run["history"]} == {(60_000, 10_000)}
+            assert run["met"] == declared.target.met(run["history"], entry["parameters"])
+
+
+def test_one_run_has_one_history():
+    """A run that several files hold is the same in all of them."""
+    seen = {}
+    for content in [read_study(name) for name in STUDIES] + [read_evidence(3)]:
+        for entry in content["models"].values():
+            for run in entry["runs"]:
+                key = (entry["code_sha256"], str(entry["recipe"]), run["seed"])
+                assert seen.setdefault(key, run["history"]) == run["history"]
+
+
+def test_seeds_of_the_studies_took_no_part_in_the_choice():
+    """The search is on the validation split, with seeds from 100 on."""
+    rows = [
+        line.split("|") for line in (ROOT / "results" / "search.md").read_text().splitlines() if line.count("|") > 6
+    ]
+    column = [cell.strip() for cell in rows[0]].index("seed")
+    assert min(int(row[column]) for row in rows[2:]) >= 100
+    assert max(max(study.seeds) for study in STUDIES.values()) < 100
+
+
 # ---------------------------------------------------------------- words against evidence
 
 
@@ -132,7 +188,8 @@ def test_committed_notebooks_show_this_evidence(content, notebook, step):
         for epoch in entry["runs"][0]["history"]:
             assert percent(epoch["train_correct"], 60_000) in shown
             assert percent(epoch["test_correct"]) in shown
-    assert sum("image/png" in output.get("data", {}) for cell in code(notebook) for output in cell["outputs"]) == 4
+    pictures = sum("image/png" in output.get("data", {}) for cell in code(notebook) for output in cell["outputs"])
+    assert pictures == (7 if step == 3 else 4)
 
 
 @pytest.mark.usefixtures("as_published")
@@ -146,6 +203,12 @@ def test_numbers_of_the_analysis(notebook, step):
     known |= {f"{value:.2f} %" for value in PUBLISHED.values()} | {"99.40 %", "99.00 %"}
     finals = [h[-1]["test_correct"] / 100 for h in histories]
     differences = {f"{abs(a - b):.2f}" for a, b in itertools.combinations([*finals, 99.4], 2)}
+    if step == 3:
+        studies = [read_study(name) for name in STUDIES]
+        told = [over_seeds(entry, study["target"]) for study in studies for entry in study["models"].values()]
+        known |= {part for row in told for part in (row["mean"], row["lowest"])}
+        known |= set(re.findall(r"\d+\.\d+ %", (ROOT / "results" / "search.md").read_text(encoding="utf-8")))
+        differences |= {f"{abs(gap.mean):.2f}" for gap in changes(read_study("ablation")).values()}
 
     text = source(notebook["cells"][1]).split("## Analysis")[1]
     percentages = re.findall(r"\d+\.\d+ %", text)
@@ -173,13 +236,20 @@ def test_readme_tells_how_the_steps_ended():
     above = [epoch["epoch"] for epoch in history if epoch["test_correct"] >= 9_940]
     assert above == list(range(5, 15))
     assert "Model_3 is above the line in epochs 5 to 14 and below it in epoch 15" in text
-    for step, claim in ((2, "It holds 99.0 %."), (3, "holds 99.4 %.")):
-        last = list(read_evidence(step)["models"].values())[-1]
-        assert all(run["met"] for run in last["runs"])
+    for step, name, claim in ((2, "Model_6", "It holds 99.0 %."), (3, "Model_8", "holds 99.4 %")):
+        assert all(run["met"] for run in read_evidence(step)["models"][name]["runs"])
         assert claim in text
 
 
-def test_benchmark_is_of_the_recipe_of_step_3():
+def test_benchmark_adds_up():
     told = json.loads((ROOT / "results" / "benchmark.json").read_text())
-    assert told["ratio"] == pytest.approx(told["published"]["seconds"] / told["ours"]["seconds"], abs=0.01)
-    assert read_evidence(3)["models"]["Model_8"]["recipe"] == asdict(RECIPE) | {"epochs": 15}
+    totals = {loop: sum(told[loop]["epochs"]) for loop in ("ours", "published")}
+    assert told["ratio"] == pytest.approx(totals["published"] / totals["ours"], abs=0.01)
+    for loop, total in totals.items():
+        assert len(told[loop]["epochs"]) == RECIPE.epochs
+        assert told[loop]["total_seconds"] == pytest.approx(total, abs=0.6)
+
+
+def test_step_3_has_the_recipe_of_the_studies():
+    for name in ("Model_8", "Model_9"):
+        assert read_evidence(3)["models"][name]["recipe"] == asdict(RECIPE)

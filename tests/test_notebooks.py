@@ -80,10 +80,10 @@ def test_the_same_cells_in_all():
         assert kinds[:7] == ["# …", "## Target", "=", "sys.path.insert", "## Data", "=", "show_samples"]
         count = kinds.count("show_layers")
         assert kinds[7 : 7 + 4 * count] == model * count
-        assert kinds[7 + 4 * count : -1] == [
-            "## What happened", "show_curves", "What … still gets wrong", "show_confusion", "show_mistakes",
-            "## Target and result", "finish_step",
-        ]  # fmt: skip
+        ending = ["## What happened", "show_curves", "What … still gets wrong", "show_confusion", "show_mistakes"]
+        studies = ["## The same", "show_seeds", "## One ingredient", "show_ablation", "## How small", "show_frontier"]
+        ending += studies if notebook is notebooks[-1] else []
+        assert kinds[7 + 4 * count : -1] == [*ending, "## Target and result", "finish_step"]
     for k, notebook in zip(STEPS, notebooks, strict=True):
         neighbours = {f"Step{other}.ipynb" for other in STEPS if other != k} | {"../README.md"}
         assert neighbours <= set(re.findall(r"\]\(([^)]+)\)", source(notebook["cells"][0])))
@@ -164,14 +164,14 @@ def test_papermill_from_the_root(checkout, synthetic_root, step, tmp_path):
     assert_clean(notebook)
     assert "200 training and 200 test images. This run is a trial: its results go to .runs/trial/" in told(notebook)
     assert f"Written: .runs/trial/Step{step}.json" in told(notebook)
-    assert len(re.findall(r"Model_\d, seed 0: 2 epochs in", told(notebook))) == (2 if step == 3 else 3)
+    assert len(re.findall(r"Model_\d, seed 0: 2 epochs in", told(notebook))) == 3
     assert state(checkout / "results") == before
     evidence = read(checkout / ".runs" / "trial" / f"Step{step}.json")
     assert all(len(run["history"]) == 2 for entry in evidence["models"].values() for run in entry["runs"])
 
 
 def test_papermill_from_the_notebooks_folder_picks_up_what_is_kept(checkout, synthetic_root, tmp_path):
-    for expected in (0, 2):
+    for expected in (0, 3):
         out = tmp_path / "out.ipynb"
         run = papermill("Step3.ipynb", out, checkout / "notebooks", synthetic_root, epochs=1, train_limit=100)
         assert run.returncode == 0, run.stderr[-2000:]

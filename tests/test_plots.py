@@ -6,7 +6,7 @@ from matplotlib.collections import PathCollection
 
 from src import plots, results
 from src.results import Target
-from tests.test_results import HELD, history, run
+from tests.test_results import HELD, LOST, history, run, study
 
 
 def texts(figure):
@@ -76,3 +76,34 @@ def test_overview_names_every_model():
     scatters = [drawn for drawn in figure.axes[0].collections if isinstance(drawn, PathCollection)]
     heights = {round(float(y), 2) for dots in scatters for _, y in dots.get_offsets()}
     assert heights == {99.40, 99.50, 99.45, 99.51, 99.22}
+
+
+def heights(axis):
+    scatters = [drawn for drawn in axis.collections if isinstance(drawn, PathCollection)]
+    return sorted(round(float(y), 2) for dots in scatters for _, y in dots.get_offsets())
+
+
+def test_strip_shows_each_seed_in_order():
+    figure = plots.study(study(Model_7=[HELD, LOST]))
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "0"]  # the worse one first
+    assert heights(axis) == sorted(count / 100 for seed in (HELD, LOST) for count in (*seed[-5:], seed[-1]))
+    assert {"Model_7, 7,974 parameters, 7 epochs, 2 seeds", "target 99.4 %"} <= texts(figure)
+
+
+def test_forest_shows_the_differences_and_which_are_clear():
+    lost = [(*HELD[:-1], 9_931), (*HELD[:-1], 9_929)]
+    figure = plots.study(study("ablation", whole=[HELD, (*HELD[:-1], 9_949)], less=lost, same=[HELD, HELD]))
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["same", "less"]
+    assert {"+0.01", "-0.20"} <= texts(figure)
+    colours = {line.get_ydata()[0]: line.get_color() for line in axis.get_lines() if len(set(line.get_ydata())) == 1}
+    assert colours[0] == plots.FAINT  # its interval holds 0
+
+
+def test_frontier_shows_every_seed_and_the_public_results():
+    figure = plots.study(study("frontier", a=[HELD, LOST]))
+    (axis,) = figure.axes
+    assert {99.51, 99.31} <= set(heights(axis))
+    assert {accuracy for _, accuracy in results.PUBLIC} <= set(heights(axis))
+    assert axis.get_lines()[0].get_ydata() == pytest.approx([99.41])

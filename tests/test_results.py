@@ -135,6 +135,45 @@ def test_card_and_table_say_the_same():
     assert len({line.count("|") for line in table.splitlines()}) == 1
 
 
+def study(name="record", **arms):
+    runs = {arm: [run(*correct, seed=seed) for seed, correct in enumerate(seeds)] for arm, seeds in arms.items()}
+    return results.evidence({"study": name}, Target(), runs, {})
+
+
+LOST = (*HELD[:-1], 9_931)
+
+
+def test_a_study_is_told_with_its_intervals(tmp_path):
+    content = study(Model_7=[HELD, HELD, LOST, (*HELD[:-1], 9_941)])
+    assert results.read_study("record", results.write_evidence(content, tmp_path).parent) == content
+    told = results.over_seeds(content["models"]["Model_7"], content["target"])
+    assert (told["epochs"], told["seeds"], told["lowest"]) == ("7", "seeds 0-3", "99.31 %")
+    # 99.51 twice, 99.31 and 99.41: mean 99.435, sd 0.0957; t(3) = 3.182 times sd / 2 on both sides.
+    assert (told["mean"], told["sd"], told["interval"]) == ("99.435 %", "0.096", "99.283 to 99.587 %")
+    assert (told["met"], told["rate"]) == ("3 of 4 seeds", "19 to 99 %")
+    for text in (results.claim(content), results.card_studies([content]), results.studies_table([content])):
+        for part in ("99.435 %", "99.283 to 99.587 %", "99.31 %", "3 of 4 seeds"):
+            assert part in text
+        assert "99.4 % in each of the last 5 epochs" in text
+    assert len({line.count("|") for line in results.studies_table([content]).splitlines()}) == 1
+
+
+def test_differences_are_paired_by_seed():
+    whole = [HELD, (*HELD[:-1], 9_941)]
+    content = study("ablation", whole=whole, less=[(*HELD[:-1], 9_931), (*HELD[:-1], 9_923)])
+    ((arm, difference),) = results.differences(content).items()
+    assert arm == "less"
+    assert difference.mean == pytest.approx(-0.19)  # 0.20 and 0.18 points fewer
+    assert difference.sd == pytest.approx(0.02 / 2**0.5)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "name"), [([3], "seed 3"), ([0, 1], "seeds 0, 1"), ([2, 0, 1], "seeds 0-2"), ([0, 2, 5], "seeds 0, 2, 5")]
+)
+def test_seeds_are_named(seeds, name):
+    assert results.named(seeds) == name
+
+
 def test_percent():
     assert percent(9_940) == "99.40 %"
     assert percent(199, 200) == "99.50 %"
