@@ -159,21 +159,28 @@ def study(content):
     if content["study"] == "frontier":
         points = [(entry["parameters"], list(finals(entry).values())) for entry in entries.values()]
         return frontier(points, PUBLIC, 100 * content["target"]["accuracy"])
-    ((name, entry),) = entries.items()
-    return strip(name, entry, content["target"])
+    return strip(entries, content["target"])
 
 
-def strip(name, entry, target):
-    """Draw each seed's last epochs, those that the target asks for, in order of the final accuracy."""
+def strip(entries, target):
+    """Draw each seed's last epochs, those that the target asks for, arm by arm in order of the final accuracy."""
     figure, axes = _figure(9, 3.8)
     axis = axes[0][0]
-    runs = sorted(entry["runs"], key=lambda run: run["history"][-1]["test_correct"])
-    count = target["last_epochs"]
-    for at, run in enumerate(runs):
-        last = [100 * e["test_correct"] / e["test_total"] for e in run["history"][-count:]]
-        axis.plot([at, at], [min(last), max(last)], color=FAINT, linewidth=1, zorder=1)
-        axis.scatter([at] * len(last), last, s=18, color=COLOURS[2], alpha=0.5, linewidths=0)
-        axis.scatter([at], last[-1:], s=46, facecolors="none", edgecolors=INK, linewidths=1.2)
+    ticks, seeds, count = [], [], target["last_epochs"]
+    for arm, entry in entries.items():
+        first = ticks[-1] + 2 if ticks else 0
+        runs = sorted(entry["runs"], key=lambda run: run["history"][-1]["test_correct"])
+        for at, run in enumerate(runs, first):
+            last = [100 * e["test_correct"] / e["test_total"] for e in run["history"][-count:]]
+            axis.plot([at, at], [min(last), max(last)], color=FAINT, linewidth=1, zorder=1)
+            axis.scatter([at] * len(last), last, s=18, color=COLOURS[2], alpha=0.5, linewidths=0)
+            axis.scatter([at], last[-1:], s=46, facecolors="none", edgecolors=INK, linewidths=1.2)
+            ticks.append(at)
+            seeds.append(run["seed"])
+        told = f"{arm}: {sum(run['met'] for run in runs)} of {len(runs)} seeds"
+        axis.text((first + ticks[-1]) / 2, 1.02, told, transform=axis.get_xaxis_transform(), ha="center", fontsize=9)
+        if first:
+            axis.axvline(first - 1, color=FAINT, linewidth=0.8)
     line = 100 * target["accuracy"]
     axis.axhline(line, color=INK, linewidth=1, linestyle="--", label=f"target {line:.1f} %")
     if count > 1:
@@ -181,10 +188,9 @@ def strip(name, entry, target):
     axis.scatter([], [], s=46, facecolors="none", edgecolors=INK, linewidths=1.2, label="the final epoch")
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
     axis.margins(y=0.1)
-    axis.set_xticks(range(len(runs)), [run["seed"] for run in runs], fontsize=8)
-    axis.set_xlim(-0.7, len(runs) - 0.3)
-    title = f"{name}, {entry['parameters']:,} parameters, {len(runs[0]['history'])} epochs, {len(runs)} seeds"
-    axis.set(xlabel="seed, in order of its final accuracy", ylabel="test accuracy, %", title=title)
+    axis.set_xticks(ticks, seeds, fontsize=8)
+    axis.set_xlim(-0.7, ticks[-1] + 0.7)
+    axis.set(xlabel="seed, in order of its final accuracy", ylabel="test accuracy, %")
     axis.grid(axis="y", alpha=0.25)
     return figure
 

@@ -17,17 +17,24 @@ class Study(NamedTuple):
     target: Target = Target()
 
 
-# Step 3's recipe. It was chosen on the validation split; results/search.csv holds what was tried.
+# Step 3's recipes. They were chosen on the validation split; results/search.md holds what was tried.
 RECIPE = Recipe(
     epochs=15, optimizer="adamw", lr=0.01, weight_decay=0.01,
     rotation=10.0, translation=2.0, scale=0.1, shear=0.15, ema=0.998,
 )  # fmt: skip
-QUICK = replace(RECIPE, epochs=6, lr=0.02, schedule="cosine", warmup=0.2, ema=0.996)
+# A network that is small, or trained for a short time, has less to spare for what augmentation adds.
+MILD = replace(RECIPE, rotation=8.0, translation=1.5, scale=0.08, shear=0.1)
+# A short training cannot wait for the average of a constant rate's noise: the rate falls, the average is shorter.
+QUICK = replace(MILD, lr=0.02, schedule="cosine", warmup=0.2, ema=0.99)
 
 STUDIES = {
     "record": Study({"Model_8": (Model_8, RECIPE)}, seeds=range(30)),
-    "smallest": Study({"Model_9": (Model_9, RECIPE)}, seeds=range(10)),
-    "fewest_epochs": Study({"Model_8": (Model_8, QUICK)}, seeds=range(10), target=Target(last_epochs=1)),
+    "smallest": Study({"Model_9": (Model_9, MILD)}, seeds=range(10)),
+    "fewest_epochs": Study(
+        {f"Model_8, {epochs} epochs": (Model_8, replace(QUICK, epochs=epochs)) for epochs in (4, 6, 8)},
+        seeds=range(10),
+        target=Target(last_epochs=1),
+    ),
     # One ingredient taken away, or put back as the published networks had it.
     "ablation": Study(
         {
@@ -38,6 +45,7 @@ STUDIES = {
             "rotation up to 7 degrees only": (
                 Model_8, replace(RECIPE, rotation=7.0, translation=0.0, scale=0.0, shear=0.0),
             ),
+            "Model_9's milder augmentation": (Model_8, MILD),
             "SGD at 0.01": (Model_8, replace(RECIPE, optimizer="sgd", weight_decay=0.0)),
             "dropout 0.1": (variants.Dropout, RECIPE),
             "ReLU": (variants.ReLU, RECIPE),
@@ -47,17 +55,15 @@ STUDIES = {
         },
         seeds=range(5),
     ),
+    # Up to Model_9 with its recipe, above with Model_8's.
     "frontier": Study(
         {
-            f"{count:,} parameters": (model, RECIPE)
-            for count, model in {
-                1205: variants.Size_1205,
-                2424: variants.Size_2424,
-                3722: variants.Size_3722,
-                5052: Model_9,
-                6306: variants.Size_6306,
-                7996: Model_8,
-            }.items()
+            "1,205 parameters": (variants.Size_1205, MILD),
+            "2,424 parameters": (variants.Size_2424, MILD),
+            "3,722 parameters": (variants.Size_3722, MILD),
+            "Model_9": (Model_9, MILD),
+            "6,306 parameters": (variants.Size_6306, RECIPE),
+            "Model_8": (Model_8, RECIPE),
         },
         seeds=range(5),
     ),

@@ -26,7 +26,7 @@ from src.results import (
 )
 from src.results import differences as changes
 from src.runs import code_sha256
-from src.studies import RECIPE, STUDIES
+from src.studies import MILD, RECIPE, STUDIES
 from src.training import Recipe
 from tests.test_notebooks import assert_clean, code, read, source, told
 
@@ -250,6 +250,6 @@ def test_benchmark_adds_up():
         assert told[loop]["total_seconds"] == pytest.approx(total, abs=0.6)
 
 
-def test_step_3_has_the_recipe_of_the_studies():
-    for name in ("Model_8", "Model_9"):
-        assert read_evidence(3)["models"][name]["recipe"] == asdict(RECIPE)
+def test_step_3_has_the_recipes_of_the_studies():
+    for name, recipe in (("Model_8", RECIPE), ("Model_9", MILD)):
+        assert read_evidence(3)["models"][name]["recipe"] == asdict(recipe)

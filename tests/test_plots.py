@@ -88,7 +88,13 @@ def test_strip_shows_each_seed_in_order():
     (axis,) = figure.axes
     assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "0"]  # the worse one first
     assert heights(axis) == sorted(count / 100 for seed in (HELD, LOST) for count in (*seed[-5:], seed[-1]))
-    assert {"Model_7, 7,974 parameters, 7 epochs, 2 seeds", "target 99.4 %"} <= texts(figure)
+    assert {"Model_7: 1 of 2 seeds", "target 99.4 %"} <= texts(figure)
+
+
+def test_strip_sets_the_arms_side_by_side():
+    (axis,) = plots.study(study(few=[HELD, LOST], many=[HELD, HELD, HELD])).axes
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "0", "0", "1", "2"]
+    assert list(axis.get_xticks()) == [0, 1, 3, 4, 5]
 
 
 def test_forest_shows_the_differences_and_which_are_clear():
