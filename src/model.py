@@ -30,7 +30,7 @@ def conv_bn_relu(inputs, outputs, kernel=3, padding=0):
 
 
 def conv_bn_hardswish(inputs, outputs, padding=0):
-    """Chain a 3x3 convolution, BatchNorm and Hardswish, a ReLU without the corner."""
+    """Chain a 3x3 convolution, BatchNorm and Hardswish: x * relu6(x + 3) / 6, a ReLU with a soft corner."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, padding=padding, bias=False), nn.BatchNorm2d(outputs), nn.Hardswish()
     )

@@ -307,12 +307,13 @@ def speed(benchmark):
         f"The {len(ours['epochs'])} epochs of Model_8, augmentation and scoring included, take "
         f"**{ours['total_seconds']} s** ({ours['seconds']} s an epoch, {ours['images_per_second']:,} images/s, peak "
         f"memory {ours['peak_memory_mib']:,} MiB). The published kind of loop needs "
-        f"**{published['total_seconds']} s** for as many epochs of the same model ({published['seconds']} s, {published['images_per_second']:,} images/s, "
-        f"{published['peak_memory_mib']:,} MiB): **{benchmark['ratio']} times as long**. Both in one run of "
-        f"`python -m src.benchmark` on {where['threads']} cores of an {where['processor']}; an epoch's time is the "
-        "median, images are those of training, memory is that of the main process and its largest data worker. The "
-        f"loops differ in data pipeline, precision (ours {where['precision']}, the published one float32), "
-        "augmentation, optimiser and averaging, so the ratio has no single cause."
+        f"**{published['total_seconds']} s** for as many epochs of the same model ({published['seconds']} s, "
+        f"{published['images_per_second']:,} images/s, {published['peak_memory_mib']:,} MiB): "
+        f"**{benchmark['ratio']} times as long**. Both in one run of `python -m src.benchmark` on {where['threads']} "
+        f"cores of an {where['processor']}; an epoch's time is the median, images are those of training, memory is "
+        "that of the main process and its largest data worker. The loops differ in data pipeline, precision (ours "
+        f"{where['precision']}, the published one float32), augmentation, optimiser and averaging, so the ratio has no "
+        "single cause."
     )
 
 

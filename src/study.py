@@ -1,9 +1,9 @@
 """Carry out a study of src/studies.py on Ray: `python -m src.study record`, or `... record --seeds 0-4`.
 
 Ray starts by itself and gives each run a core of its own; with RAY_ADDRESS set the runs go to that cluster, whose
-machines must share this checkout. A finished run is kept in .runs/ at once, and one that is cut short
-after each epoch, so a study that was stopped goes on where it was. Only a complete study on all of MNIST writes
-results/study_NAME.json and its figure; anything less goes to .runs/trial/.
+machines must share this checkout. A finished run is kept in .runs/ at once, a running one after each epoch, so a study
+that was stopped goes on where it was. Only a complete study on all of MNIST writes results/study_NAME.json and its
+figure; anything less goes to .runs/trial/.
 """
 
 import argparse
