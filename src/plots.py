@@ -211,7 +211,7 @@ def forest(by_arm, seeds):
     axis.plot([], [], color=FAINT, marker="o", label="interval with 0: no difference shown")
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
     axis.set_yticks(range(len(arms)), arms, fontsize=9)
-    axis.set_xlabel(f"final test accuracy minus the whole recipe's, points ({seeds}, paired)")
+    axis.set_xlabel(f"final test accuracy minus the whole recipe's, points ({seeds}, paired; each interval at 95 %)")
     axis.grid(axis="x", alpha=0.25)
     return figure
 
@@ -225,7 +225,7 @@ def frontier(points, public, line):
     figure, axes = _figure(9, 4.8)
     axis = axes[0][0]
     points = sorted(points)
-    means = [sum(finals) / len(finals) for _, finals in points]
+    means = [sum(accuracies) / len(accuracies) for _, accuracies in points]
     axis.plot([size for size, _ in points], means, color=COLOURS[2], marker="o", label="ours: mean of the seeds")
     for size, accuracies in points:
         axis.scatter([size] * len(accuracies), accuracies, s=14, color=COLOURS[2], alpha=0.45, linewidths=0)

@@ -36,7 +36,8 @@ PUBLISHED = {
     "Model_6": 99.31,
     "Model_7": 99.22,
 }
-# Other public results, read from their logs and write-ups: parameters and the best epoch of one run, in percent.
+# Public results under and near the budget, those of lines A (7,836) and B (7,974) among them, read from their logs and
+# write-ups: parameters and the best epoch of one run, in percent.
 PUBLIC = (
     (697, 99.03), (1_936, 99.13), (5_196, 99.43), (6_188, 99.54), (6_720, 99.53), (7_680, 99.52), (7_836, 99.22),
     (7_836, 99.38), (7_974, 99.22), (9_994, 99.61),
@@ -94,7 +95,7 @@ def evidence(of, target, runs, environment):
             },
         )
         if (run.code_sha256, asdict(run.recipe)) != (entry["code_sha256"], entry["recipe"]):
-            raise ValueError(f"the runs of {name} differ in recipe or code: run its cell again")
+            raise ValueError(f"the runs of {name} differ in recipe or code: train them again")
         if run.seed in [earlier["seed"] for earlier in entry["runs"]]:
             raise ValueError(f"{name} has seed {run.seed} twice: run its cell again")
         differs = {name: value for name, value in run.environment.items() if environment.get(name) != value}
@@ -135,7 +136,7 @@ def _read(path, of, remedy):
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is missing or not JSON: restore it or {remedy}") from error
-    if not ({"schema": SCHEMA} | of).items() <= content.items():
+    if not isinstance(content, dict) or not ({"schema": SCHEMA} | of).items() <= content.items():
         ((kind, name),) = of.items()
         raise ValueError(f"{path} is not the evidence of {kind} {name}, schema {SCHEMA}: {remedy}")
     return content
@@ -318,7 +319,7 @@ def speed(benchmark):
 
 
 def over_seeds(entry, target):
-    """Summarise one arm of a study as the strings that its table shows."""
+    """Summarise one arm of a study as the strings that its table shows. Raises ValueError for a single seed."""
     told = summary(entry, target)
     mean = mean_over_seeds(list(finals(entry).values()))
     met = sum(run["met"] for run in entry["runs"])

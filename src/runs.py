@@ -1,4 +1,4 @@
-"""Runs that are kept: a study is a list of (model, recipe, seed) that may be stopped at any moment and resumed."""
+"""Runs that are kept: training a model by a recipe from a seed may be stopped at any moment and resumed."""
 
 import ast
 import copy

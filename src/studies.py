@@ -41,22 +41,22 @@ STUDIES = {
         seeds=range(10),
         target=Target(last_epochs=1),
     ),
-    # One ingredient taken away, or put back as the published networks had it.
+    # One ingredient taken away, or put back as the published networks had it. The falling rate begins with a warm-up.
     "ablation": Study(
         {
             "the whole recipe": (Model_8, RECIPE),
             "no averaging of weights": (Model_8, replace(RECIPE, ema=0.0)),
-            "falling learning rate (cosine)": (Model_8, FALLING),
+            "falling rate: cosine with warm-up": (Model_8, FALLING),
             "no augmentation": (Model_8, replace(RECIPE, rotation=0.0, translation=0.0, scale=0.0, shear=0.0)),
             "rotation up to 7 degrees only": (
                 Model_8, replace(RECIPE, rotation=7.0, translation=0.0, scale=0.0, shear=0.0),
             ),
             "Model_9's milder augmentation": (Model_8, MILD),
-            "SGD at 0.01": (Model_8, replace(RECIPE, optimizer="sgd", weight_decay=0.0)),
+            "SGD at 0.01, no weight decay": (Model_8, replace(RECIPE, optimizer="sgd", weight_decay=0.0)),
             "dropout 0.1": (variants.Dropout, RECIPE),
             "ReLU": (variants.ReLU, RECIPE),
             "BatchNorm after activation": (variants.ActivationBeforeBatchNorm, RECIPE),
-            "line A's head": (variants.PublishedHead, RECIPE),
+            "third pooling for the average": (variants.ThirdPooling, RECIPE),
             "13 channels in every layer": (variants.EvenWidths, RECIPE),
         },
         seeds=range(5),

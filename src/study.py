@@ -7,6 +7,7 @@ figure; anything less goes to .runs/trial/.
 """
 
 import argparse
+import os
 import re
 import statistics
 import sys
@@ -29,14 +30,18 @@ def carry_out(name, seeds=None, train_limit=None):
     """Carry out a study's runs, but those that are kept, and write its evidence.
 
     `seeds` stand in for the study's own. Returns the path of the evidence, None where no run was finished, and the
-    failed runs as a list of (arm, seed, error): a failed run does not stop the rest.
+    failed runs as a list of (arm, seed, error): a failed run does not stop the rest. Raises DataError for bad data,
+    ValueError when src/ was edited so that the runs do not belong together.
     """
     arms, declared, target = STUDIES[name]
     planned = [(arm, seed) for seed in seeds or declared for arm in arms]
     data = load_mnist(train_limit=train_limit)
     started, runs, failed = time.perf_counter(), {arm: [] for arm in arms}, []
     workers = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(THREADS)}
-    ray.init(log_to_driver=False, include_dashboard=False, runtime_env={"env_vars": workers})
+    ray.init(
+        os.environ.get("RAY_ADDRESS", "local"),
+        log_to_driver=False, include_dashboard=False, runtime_env={"env_vars": workers},
+    )  # fmt: skip
     try:
         shared = ray.put(data)
         waiting = {_run.remote(*arms[arm], seed, shared): (arm, seed) for arm, seed in planned}
@@ -73,9 +78,10 @@ def _run(model_class, recipe, seed, data):
 
 
 def _reason(error):
-    """Return the last line of what went wrong in a worker."""
+    """Return the first line of what went wrong in a worker."""
     cause = getattr(error, "cause", None) or error
-    return f"{type(cause).__name__}: {str(cause).strip().splitlines()[-1]}"
+    text = str(cause).strip()
+    return type(cause).__name__ + (f": {text.splitlines()[0]}" if text else "")
 
 
 def _told(arm, runs, target):
@@ -83,10 +89,10 @@ def _told(arm, runs, target):
     last = runs[-1].history[-target.last_epochs :]
     lowest = min(last, key=lambda epoch: epoch["test_correct"])
     finals = [100 * run.history[-1]["test_correct"] / run.history[-1]["test_total"] for run in runs]
+    several = f", lowest of the last {len(last)} {percent(lowest['test_correct'], lowest['test_total'])}"
     return (
-        f"{arm}, seed {runs[-1].seed}: final {percent(last[-1]['test_correct'], last[-1]['test_total'])}, "
-        f"lowest of the last {len(last)} {percent(lowest['test_correct'], lowest['test_total'])}; "
-        f"mean of {len(runs)} so far {statistics.mean(finals):.3f} %"
+        f"{arm}, seed {runs[-1].seed}: final {percent(last[-1]['test_correct'], last[-1]['test_total'])}"
+        f"{several if len(last) > 1 else ''}; mean of {len(runs)} so far {statistics.mean(finals):.3f} %"
     )
 
 
@@ -94,7 +100,7 @@ def _progress(runs, failed, waiting, elapsed):
     """Say how many runs are done, running and failed, and how long the rest will take."""
     done = sum(len(of_arm) for of_arm in runs.values())
     trained = sum(not run.kept for of_arm in runs.values() for run in of_arm)
-    running = min(waiting, int(ray.cluster_resources()["CPU"]))
+    running = min(waiting, int(ray.cluster_resources().get("CPU", 0)))
     left = f", about {elapsed / trained * waiting / 60:.0f} min left" if trained and waiting else ""
     return f"[{done} of {done + failed + waiting} done, {running} running, {failed} failed{left}]"
 
@@ -120,7 +126,7 @@ def main():
     arguments = parser.parse_args()
     try:
         path, failed = carry_out(arguments.name, arguments.seeds, arguments.train_limit)
-    except DataError as error:
+    except (DataError, ValueError) as error:
         sys.exit(str(error))
     print(f"Written: {path.relative_to(ROOT)}" if path else "Not one run was finished: nothing is written.")
     if failed:

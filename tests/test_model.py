@@ -138,15 +138,17 @@ def test_variants_change_one_thing():
 
     ours = chain(models.Model_8())
     assert [layer for layer in chain(variants.Dropout()) if "Dropout" not in layer] == ours
-    assert [layer.split("(")[0].replace("ReLU", "Hardswish") for layer in chain(variants.ReLU())] == [
-        layer.split("(")[0] for layer in ours
-    ]
-    other_order = chain(variants.ActivationBeforeBatchNorm())
-    assert sorted(other_order) == sorted(ours) != other_order
+    assert [re.sub(r"ReLU\(.*\)", "Hardswish()", layer) for layer in chain(variants.ReLU())] == ours
+    swapped = list(ours)
+    for at, layer in enumerate(ours[1:], 1):
+        if layer == "Hardswish()":
+            swapped[at - 1 : at + 1] = ours[at], ours[at - 1]
+    assert chain(variants.ActivationBeforeBatchNorm()) == swapped != ours
     assert chain(variants.Widths(8, 16, 16)) == ours
-    assert [layer for layer in ours if "Conv2d" in layer] == [
-        layer for layer in chain(variants.PublishedHead()) if "Conv2d" in layer
-    ]
+    assert chain(variants.Widths(7, 12, 12)) == chain(models.Model_9())
+    pooled = chain(variants.ThirdPooling())
+    assert [layer for layer in pooled if "Pool" not in layer] == [layer for layer in ours if "Pool" not in layer]
+    assert [sum("MaxPool2d" in layer for layer in layers) for layers in (pooled, ours)] == [3, 2]
 
 
 def test_published_differences():

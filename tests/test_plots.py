@@ -73,9 +73,7 @@ def test_overview_names_every_model():
     contents = [results.evidence({"step": 3}, Target(), {"Model_7": [run(*HELD)]}, {})]
     figure = plots.overview(contents, {"Model_7": 99.22})
     assert {"Model_7\n7,974", "Step 3", "the step's target"} <= texts(figure)
-    scatters = [drawn for drawn in figure.axes[0].collections if isinstance(drawn, PathCollection)]
-    heights = {round(float(y), 2) for dots in scatters for _, y in dots.get_offsets()}
-    assert heights == {99.40, 99.50, 99.45, 99.51, 99.22}
+    assert set(heights(figure.axes[0])) == {99.40, 99.50, 99.45, 99.51, 99.22}
 
 
 def heights(axis):
@@ -105,6 +103,7 @@ def test_forest_shows_the_differences_and_which_are_clear():
     assert {"+0.01", "-0.20"} <= texts(figure)
     colours = {line.get_ydata()[0]: line.get_color() for line in axis.get_lines() if len(set(line.get_ydata())) == 1}
     assert colours[0] == plots.FAINT  # its interval holds 0
+    assert colours[1] == plots.COLOURS[1]
 
 
 def test_frontier_shows_every_seed_and_the_public_results():

@@ -97,8 +97,10 @@ def test_files_that_are_no_evidence(tmp_path):
     with pytest.raises(ValueError, match=r"Step1.json is missing or not JSON: .* run notebooks/Step1.ipynb"):
         results.read_evidence(1, tmp_path)
     (tmp_path / "Step2.json").write_text(json.dumps({"schema": 1, "step": 1}))
-    with pytest.raises(ValueError, match=r"Step2.json is not the evidence of step 2"):
-        results.read_evidence(2, tmp_path)
+    (tmp_path / "Step3.json").write_text("[]")
+    for step in (2, 3):
+        with pytest.raises(ValueError, match=rf"Step{step}.json is not the evidence of step {step}"):
+            results.read_evidence(step, tmp_path)
 
 
 def test_summary_of_one_and_of_several_seeds():
