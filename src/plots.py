@@ -152,13 +152,13 @@ def overview(contents, published):
 
 
 def study(content):
-    """Draw a study's evidence: the ablation as differences, the frontier by size, any other seed by seed."""
+    """Draw a study's evidence: changes as differences, the frontier by size, any other seed by seed."""
     entries = content["models"]
-    if content["study"] == "ablation":
-        return forest(differences(content), named(finals(next(iter(entries.values())))))
+    if content["study"] in ("ablation", "stall"):
+        first = next(iter(entries))
+        return forest(differences(content), first, named(finals(entries[first])))
     if content["study"] == "frontier":
-        points = [(entry["parameters"], list(finals(entry).values())) for entry in entries.values()]
-        return frontier(points, PUBLIC, 100 * content["target"]["accuracy"])
+        return frontier(entries, PUBLIC, 100 * content["target"]["accuracy"])
     return strip(entries, content["target"])
 
 
@@ -195,8 +195,8 @@ def strip(entries, target):
     return figure
 
 
-def forest(by_arm, seeds):
-    """Draw differences in points with their 95 % intervals; `by_arm` maps what was changed to a results.Mean."""
+def forest(by_arm, baseline, seeds):
+    """Draw differences to `baseline` in points, with 95 % intervals; `by_arm` maps a change to a results.Mean."""
     figure, axes = _figure(9, 1.3 + 0.34 * len(by_arm))
     axis = axes[0][0]
     arms = sorted(by_arm, key=lambda arm: by_arm[arm].mean, reverse=True)
@@ -211,24 +211,28 @@ def forest(by_arm, seeds):
     axis.plot([], [], color=FAINT, marker="o", label="interval with 0: no difference shown")
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
     axis.set_yticks(range(len(arms)), arms, fontsize=9)
-    axis.set_xlabel(f"final test accuracy minus the whole recipe's, points ({seeds}, paired; each interval at 95 %)")
+    axis.set_xlabel(f"final test accuracy minus that of {baseline}, points ({seeds}, paired; each interval at 95 %)")
     axis.grid(axis="x", alpha=0.25)
     return figure
 
 
-def frontier(points, public, line):
+def frontier(entries, public, line):
     """Draw accuracy against parameters: our seeds and their means, and single public runs.
 
-    `points` is a list of (parameters, final accuracies), `public` of (parameters, accuracy), `line` the target, all
-    accuracies in percent.
+    `entries` maps our arms to their evidence, `public` is a list of (parameters, accuracy), `line` the target, both in
+    percent.
     """
     figure, axes = _figure(9, 4.8)
     axis = axes[0][0]
-    points = sorted(points)
-    means = [sum(accuracies) / len(accuracies) for _, accuracies in points]
-    axis.plot([size for size, _ in points], means, color=COLOURS[2], marker="o", label="ours: mean of the seeds")
-    for size, accuracies in points:
-        axis.scatter([size] * len(accuracies), accuracies, s=14, color=COLOURS[2], alpha=0.45, linewidths=0)
+    sizes, means = [], []
+    for arm, entry in sorted(entries.items(), key=lambda item: item[1]["parameters"]):
+        accuracies = list(finals(entry).values())
+        sizes.append(entry["parameters"])
+        means.append(sum(accuracies) / len(accuracies))
+        axis.scatter(sizes[-1:] * len(accuracies), accuracies, s=14, color=COLOURS[2], alpha=0.45, linewidths=0)
+        if arm == entry["model"]:
+            axis.annotate(arm, (sizes[-1], max(accuracies)), (0, 7), textcoords="offset points", ha="center")
+    axis.plot(sizes, means, color=COLOURS[2], marker="o", label="ours: mean of the seeds")
     axis.scatter([], [], s=14, color=COLOURS[2], alpha=0.45, linewidths=0, label="ours: one seed, final epoch")
     axis.scatter(
         [size for size, _ in public], [accuracy for _, accuracy in public], s=42, marker="D", facecolors="none",
@@ -236,7 +240,9 @@ def frontier(points, public, line):
     )  # fmt: skip
     axis.axhline(line, color=INK, linewidth=1, linestyle="--", label=f"target {line:.1f} %")
     axis.axvline(8000, color=INK, linewidth=1, linestyle=":", label="budget: fewer than 8,000")
+    axis.margins(y=0.1)
+    axis.xaxis.set_major_formatter("{x:,.0f}")
     axis.set(xlabel="parameters", ylabel="test accuracy, %")
     axis.grid(alpha=0.25)
-    axis.legend(frameon=False, fontsize=9, loc="lower right")
+    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
     return figure

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from src import variants
-from src.model import Model_8, Model_9
+from src.model import Model_7, Model_8, Model_9
 from src.results import Target
 from src.training import Recipe
 
@@ -17,6 +17,7 @@ class Study(NamedTuple):
     target: Target = Target()
 
 
+AS_PUBLISHED = Recipe(rotation=5.0)  # line B's last
 # Step 3's recipes. They were chosen on the validation split; results/search.md holds what was tried.
 RECIPE = Recipe(
     epochs=15, optimizer="adamw", lr=0.01, weight_decay=0.01,
@@ -40,6 +41,15 @@ STUDIES = {
         },
         seeds=range(10),
         target=Target(last_epochs=1),
+    ),
+    # What Model_7 lacks: Model_8's recipe, or the averaging alone.
+    "stall": Study(
+        {
+            "Model_7 as published": (Model_7, AS_PUBLISHED),
+            "its weights averaged": (Model_7, replace(AS_PUBLISHED, ema=RECIPE.ema)),
+            "Model_8's whole recipe": (Model_7, RECIPE),
+        },
+        seeds=range(5),
     ),
     # One ingredient taken away, or put back as the published networks had it. The falling rate begins with a warm-up.
     "ablation": Study(

@@ -19,7 +19,7 @@ from src.training import Recipe, predict
 
 __all__ = [
     "Recipe", "Target", "check_parameters", "finish_step", "fit_seeds", "load_data", "predict",
-    "show_ablation", "show_confusion", "show_curves", "show_frontier", "show_layers", "show_mistakes", "show_samples",
+    "show_changes", "show_confusion", "show_curves", "show_frontier", "show_layers", "show_mistakes", "show_samples",
     "show_seeds", "show_summary",
 ]  # fmt: skip
 
@@ -248,17 +248,16 @@ def show_seeds(*names):
     _show(plots.study(results.read_study(names[0])))
 
 
-def show_ablation():
-    """Print what each change to the recipe of the ablation study costs, and show it."""
-    content = results.read_study("ablation")
-    whole, *_ = content["models"]
+def show_changes(name):
+    """Print what each change in a study makes of its first arm, and show it."""
+    content = results.read_study(name)
     difference = results.differences(content)
     width = max(map(len, content["models"]))
-    print(f"{'':{width}}  parameters  mean final  minus the whole recipe, 95 % interval")
+    print(f"{'':{width}}  parameters  mean final  lowest of last 5  minus the first, 95 % interval")
     for arm, entry in content["models"].items():
         told = results.over_seeds(entry, content["target"])
-        gap = "" if arm == whole else "{0.mean:+.3f}  ({0.low:+.3f} to {0.high:+.3f})".format(difference[arm])
-        print(f"{arm:{width}}  {told['parameters']:>10}  {told['mean']:>10}  {gap}")
+        gap = "{0.mean:+.3f}  ({0.low:+.3f} to {0.high:+.3f})".format(difference[arm]) if arm in difference else ""
+        print(f"{arm:{width}}  {told['parameters']:>10}  {told['mean']:>10}  {told['lowest']:>16}  {gap}")
     _show(plots.study(content))
 
 

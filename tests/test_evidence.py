@@ -194,7 +194,7 @@ def test_committed_notebooks_show_this_evidence(content, notebook, step):
             assert percent(epoch["train_correct"], 60_000) in shown
             assert percent(epoch["test_correct"]) in shown
     pictures = sum("image/png" in output.get("data", {}) for cell in code(notebook) for output in cell["outputs"])
-    assert pictures == (7 if step == 3 else 4)
+    assert pictures == (8 if step == 3 else 4)
 
 
 @pytest.mark.usefixtures("as_published")
@@ -214,7 +214,9 @@ def test_numbers_of_the_analysis(notebook, step):
         known |= {part for row in told for part in (row["mean"], row["lowest"])}
         candidates = (ROOT / "results" / "search.md").read_text(encoding="utf-8").split("## Run by run")[0]
         known |= {f"{mean} %" for mean in re.findall(r"\| (\d+\.\d{3})(?= ± | \|)", candidates)}
-        differences |= {f"{abs(gap.mean):.2f}" for gap in changes(read_study("ablation")).values()}
+        differences |= {
+            f"{abs(gap.mean):.2f}" for name in ("stall", "ablation") for gap in changes(read_study(name)).values()
+        }
 
     text = source(notebook["cells"][1]).split("## Analysis")[1]
     percentages = re.findall(r"\d+\.\d+ %", text)
