@@ -234,16 +234,14 @@ def show_mistakes(logits, data):
 
 
 def show_seeds(*names):
-    """Print the studies' claims over their seeds and show each seed of the first."""
-    for name in names:
-        content = results.read_study(name)
+    """Print how the studies ended over their seeds and show each seed of the first."""
+    print(f"{'':17}  epochs  mean final  95 % interval       sd     lowest   target met, 95 % interval of the rate")
+    for content in map(results.read_study, names):
         for arm, entry in content["models"].items():
             told = results.over_seeds(entry, content["target"])
             print(
-                f"{name}: {arm}, {told['parameters']} parameters, {told['epochs']} epochs, {told['seeds']}\n"
-                f"  final accuracy: mean {told['mean']}, 95 % interval {told['interval']}, "
-                f"standard deviation of a seed {told['sd']}, lowest of what counts {told['lowest']}\n"
-                f"  target met by {told['met']}, 95 % interval of the rate {told['rate']}"
+                f"{arm:17}  {told['epochs']:>6}  {told['mean']:>10}  {told['interval']:18}  {told['sd']}  "
+                f"{told['lowest']}  {told['met']}, {told['rate']}"
             )
     _show(plots.study(results.read_study(names[0])))
 
