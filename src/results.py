@@ -295,7 +295,7 @@ def claim(content):
     told = over_seeds(entry, content["target"])
     return (
         f"**{name}**, with **{told['parameters']} parameters**, classifies **{told['mean']}** of the 10,000 test "
-        f"images after {told['epochs']} epochs: the mean of {told['seeds']}, declared beforehand (95 % interval "
+        f"images after {told['epochs']} epochs: the mean of {told['seeds']}, declared before they ran (95 % interval "
         f"{told['interval']}). {_reach(content['target'])}: **{told['met']}**; the lowest of these epochs is "
         f"**{told['lowest']}**."
     )
