@@ -211,6 +211,7 @@ def forest(by_arm, baseline, seeds):
     axis.plot([], [], color=FAINT, marker="o", label="interval with 0: no difference shown")
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
     axis.set_yticks(range(len(arms)), arms, fontsize=9)
+    axis.set_ylim(-0.6, len(arms) - 0.4)
     axis.set_xlabel(f"final test accuracy minus that of {baseline}, points ({seeds}, paired; each interval at 95 %)")
     axis.grid(axis="x", alpha=0.25)
     return figure

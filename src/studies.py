@@ -42,12 +42,15 @@ STUDIES = {
         seeds=range(10),
         target=Target(last_epochs=1),
     ),
-    # What Model_7 lacks: Model_8's recipe, or the averaging alone.
+    # What Model_7 lacks: a part of Model_8's recipe or all of it, freedom from dropout, sight of the whole image.
     "stall": Study(
         {
             "Model_7 as published": (Model_7, AS_PUBLISHED),
             "its weights averaged": (Model_7, replace(AS_PUBLISHED, ema=RECIPE.ema)),
+            "no dropout": (variants.NoDropout, AS_PUBLISHED),
             "Model_8's whole recipe": (Model_7, RECIPE),
+            "that recipe, no dropout": (variants.NoDropout, RECIPE),
+            "that recipe, no dropout, a second pooling": (variants.NoDropoutTwoPoolings, RECIPE),
         },
         seeds=range(5),
     ),

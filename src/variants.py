@@ -1,13 +1,46 @@
-"""Networks of the studies only: Model_8 with one thing changed, and Model_8 in other sizes.
+"""Networks of the studies only: Model_7 relieved, Model_8 with one thing changed, and Model_8 in other sizes.
 
-All take images (N, 1, 28, 28) and return logits (N, 10).
+All take images (N, 1, 28, 28). Model_8's return logits (N, 10), Model_7's (N, 20) as it does.
 """
 
 from torch import nn
 
-from src.model import conv_bn_hardswish, conv_bn_relu, conv_pool_bn_hardswish
+from src.model import conv_bn_hardswish, conv_bn_relu, conv_pool_bn_hardswish, conv_relu, conv_relu_bn
 
-# ---------------------------------------------------------------- one thing changed
+# ---------------------------------------------------------------- Model_7 relieved
+
+
+class NoDropout(nn.Sequential):
+    """Model_7 without its seven dropouts: 7,974 parameters, receptive field 22 before the average."""
+
+    def __init__(self):
+        super().__init__(
+            conv_relu_bn(1, 6, bias=False), conv_relu_bn(6, 8, bias=False), conv_relu(8, 8, kernel=1, bias=False),
+            nn.MaxPool2d(2),
+            conv_relu_bn(8, 10, bias=False), conv_relu_bn(10, 14, bias=False),
+            conv_relu_bn(14, 16, bias=False), conv_relu_bn(16, 20, padding=1, bias=False),
+            nn.AvgPool2d(6), nn.Conv2d(20, 20, 1, bias=False), nn.Flatten(),
+        )  # fmt: skip
+
+
+class NoDropoutTwoPoolings(nn.Sequential):
+    """The same, a second pooling in place of three unpadded convolutions' borders.
+
+    7,974 parameters, receptive field 32 before the average.
+    """
+
+    def __init__(self):
+        super().__init__(
+            conv_relu_bn(1, 6, bias=False), conv_relu_bn(6, 8, bias=False), conv_relu(8, 8, kernel=1, bias=False),
+            nn.MaxPool2d(2),
+            conv_relu_bn(8, 10, padding=1, bias=False), conv_relu_bn(10, 14, padding=1, bias=False),
+            nn.MaxPool2d(2),
+            conv_relu_bn(14, 16, padding=1, bias=False), conv_relu_bn(16, 20, padding=1, bias=False),
+            nn.AvgPool2d(6), nn.Conv2d(20, 20, 1, bias=False), nn.Flatten(),
+        )  # fmt: skip
+
+
+# ---------------------------------------------------------------- Model_8 with one thing changed
 
 
 class ReLU(nn.Sequential):
@@ -68,7 +101,7 @@ class Dropout(nn.Sequential):
         )  # fmt: skip
 
 
-# ---------------------------------------------------------------- other sizes
+# ---------------------------------------------------------------- Model_8 in other sizes
 
 
 class Widths(nn.Sequential):

@@ -125,13 +125,16 @@ def test_variants_count_what_they_say():
         if variant is variants.Widths:
             continue
         model = variant()
-        assert model(torch.randn(2, 1, 28, 28)).shape == (2, 10)
+        of_model_7 = variant in (variants.NoDropout, variants.NoDropoutTwoPoolings)
+        assert model(torch.randn(2, 1, 28, 28)).shape == (2, 20 if of_model_7 else 10)
         assert f"{sum(p.numel() for p in model.parameters()):,} parameters" in variant.__doc__
-        receptive_field(model)
+        _, before = receptive_field(model)
+        if of_model_7:
+            assert f"receptive field {before} before the average" in variant.__doc__
 
 
 def test_variants_change_one_thing():
-    """Take away or swap what a variant is named for, and Model_8 is left, layer by layer."""
+    """Take away or swap what a variant is named for, and its original is left, layer by layer."""
 
     def chain(model):
         return [str(layer) for layer in model.modules() if not list(layer.children())]
@@ -149,6 +152,16 @@ def test_variants_change_one_thing():
     pooled = chain(variants.ThirdPooling())
     assert [layer for layer in pooled if "Pool" not in layer] == [layer for layer in ours if "Pool" not in layer]
     assert [sum("MaxPool2d" in layer for layer in layers) for layers in (pooled, ours)] == [3, 2]
+
+    published, relieved = chain(models.Model_7()), chain(variants.NoDropout())
+    assert relieved == [layer for layer in published if "Dropout" not in layer] != published
+    wider = chain(variants.NoDropoutTwoPoolings())
+    assert sum("MaxPool2d" in layer for layer in wider) == 2
+    unpadded = [
+        re.sub(r", padding=\(1, 1\)", "", "".join(layer for layer in layers if "MaxPool2d" not in layer))
+        for layers in (relieved, wider)
+    ]
+    assert unpadded[0] == unpadded[1]
 
 
 def test_published_differences():
