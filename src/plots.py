@@ -197,7 +197,7 @@ def strip(entries, target):
 
 def forest(by_arm, baseline, seeds):
     """Draw differences to `baseline` in points, with 95 % intervals; `by_arm` maps a change to a results.Mean."""
-    figure, axes = _figure(9, 1.3 + 0.34 * len(by_arm))
+    figure, axes = _figure(9, 1.5 + 0.34 * len(by_arm))
     axis = axes[0][0]
     arms = sorted(by_arm, key=lambda arm: by_arm[arm].mean, reverse=True)
     for at, arm in enumerate(arms):
@@ -205,14 +205,15 @@ def forest(by_arm, baseline, seeds):
         colour = COLOURS[1] if low > 0 or high < 0 else FAINT
         axis.plot([low, high], [at, at], color=colour, linewidth=2)
         axis.scatter([mean], [at], s=36, color=colour, zorder=2)
-        axis.text(1.01, at, f"{mean:+.2f}", transform=axis.get_yaxis_transform(), va="center", fontsize=9, color=INK)
+        value = f"{mean:+.2f}".replace("-", "\N{MINUS SIGN}")
+        axis.text(1.01, at, value, transform=axis.get_yaxis_transform(), va="center", fontsize=9, color=INK)
     axis.axvline(0, color=INK, linewidth=1)
     axis.plot([], [], color=COLOURS[1], marker="o", label="interval without 0")
     axis.plot([], [], color=FAINT, marker="o", label="interval with 0: no difference shown")
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
     axis.set_yticks(range(len(arms)), arms, fontsize=9)
     axis.set_ylim(-0.6, len(arms) - 0.4)
-    axis.set_xlabel(f"final test accuracy minus that of {baseline}, points ({seeds}, paired; each interval at 95 %)")
+    axis.set_xlabel(f"final test accuracy minus that of {baseline}, points\n({seeds}, paired; each interval at 95 %)")
     axis.grid(axis="x", alpha=0.25)
     return figure
 

@@ -81,7 +81,14 @@ def test_the_same_cells_in_all():
         count = kinds.count("show_layers")
         assert kinds[7 : 7 + 4 * count] == model * count
         ending = ["## What happened", "show_curves", "What … still gets wrong", "show_confusion", "show_mistakes"]
-        studies = ["## The same", "show_seeds", "## One ingredient", "show_changes", "## How small", "show_frontier"]
+        studies = [
+            "## The same with many seeds",
+            "show_seeds",
+            "## One ingredient at a time",
+            "show_changes",
+            "## How small can it be?",
+            "show_frontier",
+        ]
         ending += studies if notebook is notebooks[-1] else []
         assert kinds[7 + 4 * count : -1] == [*ending, "## Target and result", "finish_step"]
     for k, notebook in zip(STEPS, notebooks, strict=True):

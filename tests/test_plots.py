@@ -100,7 +100,7 @@ def test_forest_shows_the_differences_and_which_are_clear():
     figure = plots.study(study("ablation", whole=[HELD, (*HELD[:-1], 9_949)], less=lost, same=[HELD, HELD]))
     (axis,) = figure.axes
     assert [label.get_text() for label in axis.get_yticklabels()] == ["same", "less"]
-    assert {"+0.01", "-0.20"} <= texts(figure)
+    assert {"+0.01", "\N{MINUS SIGN}0.20"} <= texts(figure)
     colours = {line.get_ydata()[0]: line.get_color() for line in axis.get_lines() if len(set(line.get_ydata())) == 1}
     assert colours[0] == plots.FAINT  # its interval holds 0
     assert colours[1] == plots.COLOURS[1]
