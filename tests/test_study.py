@@ -78,11 +78,15 @@ def test_a_killed_study_goes_on_and_a_failed_run_does_not_stop_it(command, tmp_p
     assert content["models"]["biased"]["model"] == "Model_5"
     assert content["environment"]["threads"] == 1
 
+
+@pytest.mark.slow
+def test_a_whole_study_is_evidence_and_a_part_of_it_a_trial(command, tmp_path):
     part = command("whole", "--seeds", "0")
     shown, errors = part.communicate(timeout=120)
     assert part.returncode == 0, errors
     assert "Written: .runs/trial/study_whole.json" in shown
     assert not (tmp_path / "results").exists()
+    trial = json.loads((tmp_path / ".runs" / "trial" / "study_whole.json").read_text())
 
     whole = command("whole")
     shown, errors = whole.communicate(timeout=120)
@@ -90,7 +94,9 @@ def test_a_killed_study_goes_on_and_a_failed_run_does_not_stop_it(command, tmp_p
     assert "Written: results/study_whole.json" in shown
     assert {path.name for path in (tmp_path / "results").iterdir()} == {"study_whole.json", "study_whole.png"}
     told = json.loads((tmp_path / "results" / "study_whole.json").read_text())
-    assert told["models"]["narrow"] == content["models"]["narrow"]  # nothing was trained again
+    for arm, entry in told["models"].items():
+        assert [run["seed"] for run in entry["runs"]] == [0, 1, 2]
+        assert entry["runs"][0] == trial["models"][arm]["runs"][0]  # not trained again
 
 
 @pytest.mark.parametrize(("text", "seeds"), [("0-3", (0, 1, 2, 3)), ("7", (7,)), ("0,2,5-7", (0, 2, 5, 6, 7))])
