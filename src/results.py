@@ -272,11 +272,11 @@ def card_studies(contents):
     """Write what the studies over seeds add to the Result lines of Step 3's card."""
     lines = []
     for content in contents:
-        for arm, entry in content["models"].items():
+        for entry in content["models"].values():
             told = over_seeds(entry, content["target"])
             lines.append(
-                f"- **Study {content['study']}**: {arm}, {told['epochs']} epochs, {told['seeds']}: mean final accuracy "
-                f"**{told['mean']}** (95 % interval {told['interval']}), standard deviation of a seed {told['sd']}, "
+                f"- **Study {content['study']}**: {entry['model']}, {told['epochs']} epochs, {told['seeds']}: mean final "
+                f"accuracy **{told['mean']}** (95 % interval {told['interval']}), standard deviation of a seed {told['sd']}, "
                 f"lowest {told['lowest']}. {_reach(content['target'])}: **{told['met']}** (95 % interval of the rate "
                 f"{told['rate']})."
             )
@@ -349,10 +349,11 @@ def studies_table(contents):
     ]
     for content in contents:
         name, link = content["study"].replace("_", " "), f"results/study_{content['study']}.json"
-        for arm, entry in content["models"].items():
+        for entry in content["models"].values():
             told = over_seeds(entry, content["target"])
             cells = (
-                f"[{name}]({link})", arm, told["parameters"], told["epochs"], told["seeds"].removeprefix("seeds "),
+                f"[{name}]({link})", entry["model"], told["parameters"], told["epochs"],
+                told["seeds"].removeprefix("seeds "),
                 f"**{told['mean']}** ({told['interval']})", told["sd"], told["lowest"], _reach(content["target"]),
                 f"**{told['met']}** ({told['rate']})",
             )  # fmt: skip
