@@ -275,10 +275,10 @@ def card_studies(contents):
         for entry in content["models"].values():
             told = over_seeds(entry, content["target"])
             lines.append(
-                f"- **Study {content['study']}**: {entry['model']}, {told['epochs']} epochs, {told['seeds']}: mean final "
-                f"accuracy **{told['mean']}** (95 % interval {told['interval']}), standard deviation of a seed {told['sd']}, "
-                f"lowest {told['lowest']}. {_reach(content['target'])}: **{told['met']}** (95 % interval of the rate "
-                f"{told['rate']})."
+                f"- **Study {content['study']}**: {entry['model']}, {told['epochs']} epochs, {told['seeds']}: mean "
+                f"final accuracy **{told['mean']}** (95 % interval {told['interval']}), standard deviation of a seed "
+                f"{told['sd']}, lowest {told['lowest']}. {_reach(content['target'])}: **{told['met']}** (95 % interval "
+                f"of the rate {told['rate']})."
             )
     return "\n".join(lines)
 
