@@ -235,15 +235,19 @@ def show_mistakes(logits, data):
 
 def show_seeds(*names):
     """Print how the studies ended over their seeds and show each seed of the first."""
-    print(f"{'':17}  epochs  mean final  95 % interval       sd     lowest   target met, 95 % interval of the rate")
-    for content in map(results.read_study, names):
+    contents = [results.read_study(name) for name in names]
+    width = max(len(arm) for content in contents for arm in content["models"])
+    print(
+        f"{'':{width}}  epochs  mean final  95 % interval       sd     lowest   target met, 95 % interval of the rate"
+    )
+    for content in contents:
         for arm, entry in content["models"].items():
             told = results.over_seeds(entry, content["target"])
             print(
-                f"{arm:17}  {told['epochs']:>6}  {told['mean']:>10}  {told['interval']:18}  {told['sd']}  "
+                f"{arm:{width}}  {told['epochs']:>6}  {told['mean']:>10}  {told['interval']:18}  {told['sd']}  "
                 f"{told['lowest']}  {told['met']}, {told['rate']}"
             )
-    _show(plots.study(results.read_study(names[0])))
+    _show(plots.study(contents[0]))
 
 
 def show_changes(name):

@@ -134,13 +134,13 @@ def test_studies_are_of_this_code_and_as_declared(study):
     content, declared = read_study(study), STUDIES[study]
     assert content["target"] == asdict(declared.target)
     assert list(content["models"]) == list(declared.arms)
+    assert content["environment"]["data_sha256"] == DATA_SHA256
     for arm, entry in content["models"].items():
         model, recipe = declared.arms[arm]
         assert (entry["model"], entry["recipe"]) == (model.__name__, asdict(recipe))
         assert entry["code_sha256"] == code_sha256(model), f"{arm}: run python -m src.study {study}"
         assert entry["parameters"] == sum(p.numel() for p in model().parameters())
         assert [run["seed"] for run in entry["runs"]] == list(declared.seeds)
-        assert content["environment"]["data_sha256"] == DATA_SHA256
         assert not any("data_sha256" in run.get("environment", {}) for run in entry["runs"])
         for run in entry["runs"]:
             assert [epoch["epoch"] for epoch in run["history"]] == list(range(1, recipe.epochs + 1))
@@ -160,10 +160,15 @@ def test_one_run_has_one_history():
                 assert seen.setdefault(key, history) == history
 
 
+def search_log():
+    """Return the two parts of the log of the search: by candidate, and run by run."""
+    return (ROOT / "results" / "search.md").read_text(encoding="utf-8").split("## Run by run")
+
+
 def test_seeds_of_the_studies_took_no_part_in_the_choice():
     """The search is on the validation split, with seeds from 100 on."""
-    text = (ROOT / "results" / "search.md").read_text(encoding="utf-8").split("## Run by run")[1]
-    header, _, *rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    _, run_by_run = search_log()
+    header, _, *rows = [line.split(" | ") for line in run_by_run.splitlines() if line.startswith("| ")]
     seeds = [int(row[header.index("seed")]) for row in rows]
     assert len(seeds) > 100
     assert min(seeds) >= 100
@@ -212,7 +217,7 @@ def test_numbers_of_the_analysis(notebook, step):
         studies = [read_study(name) for name in STUDIES]
         told = [over_seeds(entry, study["target"]) for study in studies for entry in study["models"].values()]
         known |= {part for row in told for part in (row["mean"], row["lowest"])}
-        candidates = (ROOT / "results" / "search.md").read_text(encoding="utf-8").split("## Run by run")[0]
+        candidates, _ = search_log()
         known |= {f"{mean} %" for mean in re.findall(r"\| (\d+\.\d{3})(?= ± | \|)", candidates)}
         differences |= {
             f"{abs(gap.mean):.2f}" for name in ("stall", "ablation") for gap in changes(read_study(name)).values()
