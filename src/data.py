@@ -1,21 +1,22 @@
-"""MNIST as checked tensors that stay on the device, and random affine augmentation of a whole batch."""
+"""MNIST as checked tensors that stay on the device."""
 
 import contextlib
 import hashlib
 import io
-import math
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 
 import torch
-from torch.nn.functional import affine_grid, grid_sample
 from torchvision.datasets import MNIST
+from torchvision.datasets.mnist import read_image_file, read_label_file
 
-ROOT = Path(__file__).resolve().parents[1]
+from src.files import ROOT, shown
+
 VALIDATION_IMAGES = 10_000
-MEAN, STD = 0.1307, 0.3081  # of the 60,000 training images, pixels from 0 to 1
+SPLITS = ("test", "validation")
 
 # torchvision verifies MNIST only while downloading it, so a file that broke later has to be caught here.
 SHA256 = {
@@ -24,6 +25,7 @@ SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+OWN_SUMS = "SHA256SUMS"
 
 
 class DataError(RuntimeError):
@@ -34,79 +36,106 @@ class DataError(RuntimeError):
 class Data:
     """Hold images (N, 1, 28, 28) as uint8 and labels (N,) as int64, all on one device.
 
-    `split` names what the test tensors are: "test" (the 10,000 test images) or "validation" (the last 10,000 of the
-    training images). `sha256` identifies the four files; `official` says that they are MNIST's own.
+    The network learns from `train_*` and is scored on `eval_*`: the 10,000 test images, or where `split` says
+    "validation" the last 10,000 of the training images. `sha256` is that of all four tensors; `official` says that
+    the files were MNIST's own.
     """
 
     train_images: torch.Tensor
     train_labels: torch.Tensor
-    test_images: torch.Tensor
-    test_labels: torch.Tensor
+    eval_images: torch.Tensor
+    eval_labels: torch.Tensor
     split: str
     sha256: str
     official: bool
 
 
-def load_mnist(root=None, device="cpu", validation=False, train_limit=None):
-    """Load MNIST whole onto `device`, downloading it where it is missing.
+def load_mnist(root=None, device="cpu", split="test", train_limit=None):
+    """Load MNIST whole onto `device`, downloading what is missing.
 
-    For `root` see `data_root`. With `validation` the last 10,000 training images are held out and take the test set's
-    place. `train_limit` keeps only the first so many training images. Raises DataError.
+    For `root` see `raw_folder`. `split` names the images that a network is scored on; with "validation" the last
+    10,000 training images are held out for that. `train_limit` keeps only the first so many training images. Raises
+    DataError.
 
     A file SHA256SUMS beside the four raw files replaces MNIST's checksums: for other data in the same format.
     """
-    root = data_root(root)
-    raw = root / "MNIST" / "raw"
-    _download_missing(root, raw)
+    if split not in SPLITS:
+        raise DataError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    raw = raw_folder(root)
     sums = _expected_sums(raw)
+    _download_missing(raw, sums)
     for name, expected in sums.items():
-        _check_file(raw / name, expected)
+        _check_file(raw / name, expected, sums)
 
-    train, test = MNIST(root, train=True), MNIST(root, train=False)
-    split = "test"
-    train_images, train_labels = train.data, train.targets
-    test_images, test_labels = test.data, test.targets
-    if validation:
+    train_images, train_labels = _read(raw, "train")
+    eval_images, eval_labels = _read(raw, "t10k")
+    if split == "validation":
         if len(train_images) <= VALIDATION_IMAGES:
             raise DataError(f"the validation split needs over {VALIDATION_IMAGES} images, got {len(train_images)}")
-        split = "validation"
-        test_images, test_labels = train_images[-VALIDATION_IMAGES:], train_labels[-VALIDATION_IMAGES:]
+        eval_images, eval_labels = train_images[-VALIDATION_IMAGES:], train_labels[-VALIDATION_IMAGES:]
         train_images, train_labels = train_images[:-VALIDATION_IMAGES], train_labels[:-VALIDATION_IMAGES]
     if train_limit is not None:
         if not 1 <= train_limit <= len(train_images):
             raise DataError(f"train_limit must be from 1 to {len(train_images)}, got {train_limit}")
         train_images, train_labels = train_images[:train_limit], train_labels[:train_limit]
 
+    tensors = (train_images, train_labels, eval_images, eval_labels)
     return Data(
-        train_images.unsqueeze(1).to(device),
-        train_labels.to(device),
-        test_images.unsqueeze(1).to(device),
-        test_labels.to(device),
-        split=split,
-        sha256=hashlib.sha256("".join(f"{sums[name]}  {name}\n" for name in SHA256).encode()).hexdigest(),
-        official=sums == SHA256,
+        *(tensor.to(device) for tensor in tensors), split=split, sha256=_digest(tensors), official=sums == SHA256
     )
 
 
-def data_root(root=None):
-    """Return the folder that holds MNIST/raw: `root`, else the variable MNIST_ROOT, else data/.
+def raw_folder(root=None):
+    """Return the folder of the four files: MNIST/raw in `root`, else in what MNIST_ROOT names, else in data/.
 
-    A relative folder counts from the checkout, wherever the program was started.
+    A relative folder counts from the checkout, wherever the program was started. A root that is itself MNIST/ or
+    MNIST/raw/ is understood. Raises DataError for one that does not exist: a mistyped name must not be filled.
     """
-    return ROOT / Path(root or os.environ.get("MNIST_ROOT") or "data").expanduser()
+    named = root or os.environ.get("MNIST_ROOT")
+    folder = ROOT / Path(named or "data").expanduser()
+    if named and not folder.is_dir():
+        raise DataError(
+            f"{folder}, named by {'data_dir' if root else 'MNIST_ROOT'}, is not a folder: correct the name, or create "
+            "the folder and MNIST is downloaded into it"
+        )
+    possible = [folder / "MNIST" / "raw", folder / "raw", folder]
+    return next((raw for raw in possible if any(os.path.lexists(raw / name) for name in SHA256)), possible[0])
 
 
-def _download_missing(root, raw):
-    old = root / "MNIST" / "processed"
-    if old.exists():  # torchvision would prefer it to the files that are checked
-        raise DataError(f"{old} was left by an old torchvision: delete it and run again")
-    missing = [name for name in SHA256 if not (raw / name).is_file()]
+def _expected_sums(raw):
+    own = raw / OWN_SUMS
+    if not os.path.lexists(own):
+        return SHA256
+    try:
+        words = own.read_bytes().decode("utf-8-sig").split()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise DataError(f"{own} cannot be read ({reason}): correct or delete it") from error
+    sums = {name.removeprefix("*"): digest for digest, name in zip(words[::2], words[1::2], strict=False)}
+    if sums.keys() != SHA256.keys():
+        raise DataError(f"{own} must list the files {', '.join(SHA256)}: correct or delete it")
+    return sums
+
+
+def _download_missing(raw, sums):
+    """Bring only what is missing, and only beside files that are MNIST's: a user's own data must not be mixed."""
+    missing = [name for name in SHA256 if not os.path.lexists(raw / name)]
     if not missing:
         return
-    print(f"Downloading MNIST, 11 MB, to {os.path.relpath(root, ROOT)}")
+    if sums != SHA256:
+        raise DataError(
+            f"{raw} lacks {', '.join(missing)}: its {OWN_SUMS} says that they are your own, so restore them"
+        )
+    for name in SHA256.keys() - missing:
+        _check_file(raw / name, SHA256[name], sums)
+    print(f"Downloading MNIST, 11 MB, to {shown(raw)}")
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # torchvision draws its progress bar there
-            MNIST(root, download=True)
+        raw.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=raw, prefix="download-") as folder:
+            with contextlib.redirect_stderr(io.StringIO()):  # torchvision draws its progress bar there
+                MNIST(folder, download=True)
+            for name in missing:
+                os.replace(Path(folder, "MNIST", "raw", name), raw / name)
     except (RuntimeError, URLError, OSError) as error:
         raise DataError(
             f"{raw} lacks {', '.join(missing)} and MNIST could not be downloaded: connect to the network and run "
@@ -114,62 +143,40 @@ def _download_missing(root, raw):
         ) from error
 
 
-def _expected_sums(raw):
-    own = raw / "SHA256SUMS"
-    if not own.is_file():
-        return SHA256
-    words = own.read_text().split()
-    sums = dict(zip(words[1::2], words[::2], strict=False))
-    if sums.keys() != SHA256.keys():
-        raise DataError(f"{own} must list the files {', '.join(SHA256)}: correct or delete it")
-    return sums
-
-
-def _check_file(path, expected):
-    content = path.read_bytes()
+def _check_file(path, expected, sums):
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): make it a readable file or delete it") from error
     if hashlib.sha256(content).hexdigest() != expected:
-        raise DataError(
-            f"{path} is damaged ({len(content)} bytes with the wrong SHA-256): delete it and run again to download it"
+        remedy = (
+            f"delete it and run again to download MNIST's, or, if it is your own, list it in a {OWN_SUMS} beside it"
+            if sums == SHA256
+            else f"restore the file, or correct {OWN_SUMS} beside it"
         )
+        raise DataError(f"{path} is damaged or another file ({len(content)} bytes with the wrong SHA-256): {remedy}")
 
 
-def normalise(images):
-    """Scale images with values from 0 to 255 to float32 so that the training set has mean 0, standard deviation 1."""
-    return (images.float() - 255 * MEAN) / (255 * STD)
+def _read(raw, part):
+    """Read the images, as (N, 1, 28, 28), and the labels of "train" or "t10k"."""
+    tensors = []
+    for name, read in ((f"{part}-images-idx3-ubyte", read_image_file), (f"{part}-labels-idx1-ubyte", read_label_file)):
+        try:
+            tensors.append(read(raw / name))
+        except (AssertionError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise DataError(f"{raw / name} is not an IDX file of bytes: restore it") from error
+    images, labels = tensors
+    if images.shape[1:] != (28, 28) or not 0 < len(images) == len(labels) or labels.max() > 9:
+        raise DataError(
+            f"{raw}: the {part} files must hold as many labels, 0 to 9, as images of 28 x 28 pixels, got "
+            f"{len(labels)} labels and images of shape {tuple(images.shape)}"
+        )
+    return images.unsqueeze(1), labels
 
 
-def augment(images, generator, rotation=0.0, translation=0.0, scale=0.0, shear=0.0):
-    """Move each uint8 image of a batch by its own random affine map; what comes in from outside is black.
-
-    Each amount is the largest one, drawn uniformly in both directions: `rotation` in degrees, `translation` in pixels
-    along each axis, `scale` and `shear` as fractions (0.1: from 90 % to 110 %). `generator` is one on the CPU, so
-    that every device sees the same draws. Returns float32 from 0 to 255.
-    """
-    draw = 2 * torch.rand(5, len(images), generator=generator) - 1
-    return affine(
-        images,
-        angle=draw[0] * rotation,
-        right=draw[1] * translation,
-        down=draw[2] * translation,
-        scale=1 + draw[3] * scale,
-        shear=draw[4] * shear,
-    )
-
-
-def affine(images, angle, right, down, scale, shear):
-    """Shear, then rotate, enlarge and shift each image by its own amounts, all tensors of shape (N,).
-
-    `angle` is in degrees, counterclockwise; `right` and `down` in pixels; `scale` over 1 enlarges; `shear` moves a row
-    sideways by that fraction of its distance from the centre. Bilinear; returns float32 of the images' shape.
-    """
-    angle = angle * (math.pi / 180)
-    cos, sin = torch.cos(angle), torch.sin(angle)
-    # grid_sample asks where an output pixel comes from, so this is the inverse of the map that the caller describes.
-    inverse = torch.stack([cos - shear * sin, -sin - shear * cos, sin, cos], dim=1).view(-1, 2, 2) / scale.view(
-        -1, 1, 1
-    )
-    height, width = images.shape[-2:]
-    shift = torch.stack([2 * right / width, 2 * down / height], dim=1).unsqueeze(2)  # the image spans -1 to 1
-    theta = torch.cat([inverse, -inverse @ shift], dim=2).to(images.device)
-    grid = affine_grid(theta, list(images.shape), align_corners=False)
-    return grid_sample(images.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+def _digest(tensors):
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy())
+    return digest.hexdigest()

@@ -1,13 +1,17 @@
-"""Every picture. Each function returns a matplotlib Figure and shows nothing."""
+"""Every picture. Each function returns a matplotlib Figure and shows nothing.
+
+`strip`, `forest` and `frontier` draw the evidence of a study; which one, the study says.
+"""
 
 import io
-import os
-from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
 
-from src.results import PUBLIC, differences, finals, named
+from src import published
+from src.evidence import accuracy, counted, finals, named, seeds_met
+from src.files import write
+from src.intervals import differences_to_first
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9")  # told apart by colour-blind readers too
 INK, FAINT = "#222222", "#999999"
@@ -30,10 +34,7 @@ def png(figure):
 
 def save(figure, path):
     """Write a figure as PNG whole or not at all."""
-    path = Path(path)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(png(figure))
-    os.replace(partial, path)
+    write(path, png(figure))
 
 
 def samples(rows):
@@ -54,29 +55,29 @@ def samples(rows):
 def curves(histories, target):
     """Draw accuracy by epoch and the gap between training and test; `histories` maps a label to a history."""
     figure, axes = _figure(10, 3.8, 1, 2)
-    accuracy, gap = axes[0]
+    percentages, gap = axes[0]
     floor = 100
     for (label, history), colour in zip(histories.items(), COLOURS * len(histories), strict=False):
         epochs = [e["epoch"] for e in history]
-        test = [100 * e["test_correct"] / e["test_total"] for e in history]
-        train = [100 * e["train_correct"] / e["train_total"] for e in history]
+        test = [accuracy(e) for e in history]
+        train = [accuracy(e, "train") for e in history]
         floor = min(floor, *test[len(test) // 3 :])
-        accuracy.plot(epochs, test, color=colour, marker=".", label=label)
+        percentages.plot(epochs, test, color=colour, marker=".", label=label)
         gap.plot(epochs, [a - b for a, b in zip(train, test, strict=True)], color=colour, marker=".", label=label)
     line = 100 * target.accuracy
-    accuracy.axhline(line, color=INK, linewidth=1, linestyle="--", label=f"target {line:.1f} %")
+    percentages.axhline(line, color=INK, linewidth=1, linestyle="--", label=f"target {line:.1f} %")
     last = max(len(history) for history in histories.values())
-    accuracy.axvspan(last - target.last_epochs + 0.5, last + 0.5, color=FAINT, alpha=0.15, linewidth=0)
-    accuracy.set_ylim(min(floor, line) - 0.1, max(100 * target.accuracy + 0.3, 99.75))
-    accuracy.set(title="Test accuracy (shaded: what counts; low values cut off)", xlabel="epoch", ylabel="%")
+    percentages.axvspan(last - target.last_epochs + 0.5, last + 0.5, color=FAINT, alpha=0.15, linewidth=0)
+    percentages.set_ylim(min(floor, line) - 0.1, max(100 * target.accuracy + 0.3, 99.75))
+    percentages.set(title="Test accuracy (shaded: what counts; low values cut off)", xlabel="epoch", ylabel="%")
     gap.axhline(0, color=INK, linewidth=1)
     gap.set_ylim(-2.5, 1.25)
     gap.set(title="Training minus test accuracy (cut off at the frame)", xlabel="epoch", ylabel="points")
-    for axis in (accuracy, gap):
+    for axis in (percentages, gap):
         axis.set_xlim(0.5, last + 0.5)
         axis.set_xticks(range(1, last + 1, 2))
         axis.grid(axis="y", alpha=0.25)
-    figure.legend(*accuracy.get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=6)
+    figure.legend(*percentages.get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=6)
     return figure
 
 
@@ -115,8 +116,8 @@ def mistakes(images, labels, logits, count=20):
     return figure
 
 
-def overview(contents, published):
-    """Draw the last five epochs of every model in the evidence against its step's target and the published best."""
+def overview(contents):
+    """Draw the last five epochs of every model against its step's target and the published best."""
     figure, axes = _figure(9, 4.2)
     axis = axes[0][0]
     ticks = []
@@ -125,14 +126,16 @@ def overview(contents, published):
         for name, entry in content["models"].items():
             at = len(ticks)
             for run in entry["runs"]:
-                last = [100 * e["test_correct"] / e["test_total"] for e in run["history"][-5:]]
+                last = [accuracy(e) for e in run["history"][-5:]]
                 across = [at + 0.1 * (k - len(last) + 1) for k in range(len(last))]
                 axis.scatter(across, last, s=26, color=COLOURS[content["step"] - 1], alpha=0.6, linewidths=0)
                 axis.scatter([at], last[-1:], s=70, facecolors="none", edgecolors=INK, linewidths=1.2)
-            if name in published:
-                axis.scatter([at + 0.22], [published[name]], s=42, marker="D", facecolors="none", edgecolors=INK)
+            if name in published.REBUILT:
+                axis.scatter(
+                    [at + 0.22], [published.REBUILT[name]], s=42, marker="D", facecolors="none", edgecolors=INK
+                )
             ticks.append(f"{name}\n{entry['parameters']:,}")
-        line = 100 * content["target"]["accuracy"]
+        line = 100 * content["target"].accuracy
         axis.hlines(line, first - 0.5, len(ticks) - 0.5, color=INK, linewidth=1, linestyle="--")
         if first:
             axis.axvline(first - 0.5, color=FAINT, linewidth=0.8)
@@ -151,37 +154,26 @@ def overview(contents, published):
     return figure
 
 
-def study(content):
-    """Draw a study's evidence: changes as differences, the frontier by size, any other seed by seed."""
-    entries = content["models"]
-    if content["study"] in ("ablation", "stall"):
-        first = next(iter(entries))
-        return forest(differences(content), first, named(finals(entries[first])))
-    if content["study"] == "frontier":
-        return frontier(entries, PUBLIC, 100 * content["target"]["accuracy"])
-    return strip(entries, content["target"])
-
-
-def strip(entries, target):
+def strip(content):
     """Draw each seed's last epochs, those that the target asks for, arm by arm in order of the final accuracy."""
     figure, axes = _figure(9, 3.8)
     axis = axes[0][0]
-    ticks, seeds, count = [], [], target["last_epochs"]
-    for arm, entry in entries.items():
+    target = content["target"]
+    ticks, seeds, count = [], [], target.last_epochs
+    for arm, entry in content["models"].items():
         first = ticks[-1] + 2 if ticks else 0
-        runs = sorted(entry["runs"], key=lambda run: run["history"][-1]["test_correct"])
-        for at, run in enumerate(runs, first):
-            last = [100 * e["test_correct"] / e["test_total"] for e in run["history"][-count:]]
+        by_seed = sorted(counted(entry, target).items(), key=lambda item: item[1][-1])
+        for at, (seed, last) in enumerate(by_seed, first):
             axis.plot([at, at], [min(last), max(last)], color=FAINT, linewidth=1, zorder=1)
             axis.scatter([at] * len(last), last, s=18, color=COLOURS[2], alpha=0.5, linewidths=0)
             axis.scatter([at], last[-1:], s=46, facecolors="none", edgecolors=INK, linewidths=1.2)
             ticks.append(at)
-            seeds.append(run["seed"])
-        told = f"{arm}: {sum(run['met'] for run in runs)} of {len(runs)} seeds"
-        axis.text((first + ticks[-1]) / 2, 1.02, told, transform=axis.get_xaxis_transform(), ha="center", fontsize=9)
+            seeds.append(seed)
+        title = f"{arm}: {seeds_met(entry)} of {len(by_seed)} seeds"
+        axis.text((first + ticks[-1]) / 2, 1.02, title, transform=axis.get_xaxis_transform(), ha="center", fontsize=9)
         if first:
             axis.axvline(first - 1, color=FAINT, linewidth=0.8)
-    line = 100 * target["accuracy"]
+    line = 100 * target.accuracy
     axis.axhline(line, color=INK, linewidth=1, linestyle="--", label=f"target {line:.1f} %")
     if count > 1:
         axis.scatter([], [], s=18, color=COLOURS[2], alpha=0.5, linewidths=0, label=f"one of the last {count} epochs")
@@ -190,13 +182,16 @@ def strip(entries, target):
     axis.margins(y=0.1)
     axis.set_xticks(ticks, seeds, fontsize=8)
     axis.set_xlim(-0.7, ticks[-1] + 0.7)
-    axis.set(xlabel="seed, in order of its final accuracy", ylabel="test accuracy, %")
+    axis.set(xlabel="seed, in order of its final accuracy", ylabel=f"{content['split']} accuracy, %")
     axis.grid(axis="y", alpha=0.25)
     return figure
 
 
-def forest(by_arm, baseline, seeds):
-    """Draw differences to `baseline` in points, with 95 % intervals; `by_arm` maps a change to a results.Mean."""
+def forest(content):
+    """Draw each arm's difference to the first in points, paired by seed, with 95 % intervals."""
+    finals_by_arm = {arm: finals(entry) for arm, entry in content["models"].items()}
+    baseline, seeds = next(iter(finals_by_arm.items()))
+    by_arm = differences_to_first(finals_by_arm)
     figure, axes = _figure(9, 1.5 + 0.34 * len(by_arm))
     axis = axes[0][0]
     arms = sorted(by_arm, key=lambda arm: by_arm[arm].mean, reverse=True)
@@ -213,38 +208,38 @@ def forest(by_arm, baseline, seeds):
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
     axis.set_yticks(range(len(arms)), arms, fontsize=9)
     axis.set_ylim(-0.6, len(arms) - 0.4)
-    axis.set_xlabel(f"final test accuracy minus that of {baseline}, points\n({seeds}, paired; each interval at 95 %)")
+    axis.set_xlabel(
+        f"final {content['split']} accuracy minus that of {baseline}, points\n"
+        f"({named(seeds)}, paired; each interval at 95 %)"
+    )
     axis.grid(axis="x", alpha=0.25)
     return figure
 
 
-def frontier(entries, public, line):
-    """Draw accuracy against parameters: our seeds and their means, and single public runs.
-
-    `entries` maps our arms to their evidence, `public` is a list of (parameters, accuracy), `line` the target, both in
-    percent.
-    """
+def frontier(content):
+    """Draw accuracy against parameters: our seeds and their means, and single public runs."""
+    line = 100 * content["target"].accuracy
     figure, axes = _figure(9, 4.8)
     axis = axes[0][0]
     sizes, means = [], []
-    for arm, entry in sorted(entries.items(), key=lambda item: item[1]["parameters"]):
-        accuracies = list(finals(entry).values())
+    for arm, entry in sorted(content["models"].items(), key=lambda item: item[1]["parameters"]):
+        values = list(finals(entry).values())
         sizes.append(entry["parameters"])
-        means.append(sum(accuracies) / len(accuracies))
-        axis.scatter(sizes[-1:] * len(accuracies), accuracies, s=14, color=COLOURS[2], alpha=0.45, linewidths=0)
+        means.append(sum(values) / len(values))
+        axis.scatter(sizes[-1:] * len(values), values, s=14, color=COLOURS[2], alpha=0.45, linewidths=0)
         if arm == entry["model"]:
-            axis.annotate(arm, (sizes[-1], max(accuracies)), (0, 7), textcoords="offset points", ha="center")
+            axis.annotate(arm, (sizes[-1], max(values)), (0, 7), textcoords="offset points", ha="center")
     axis.plot(sizes, means, color=COLOURS[2], marker="o", label="ours: mean of the seeds")
     axis.scatter([], [], s=14, color=COLOURS[2], alpha=0.45, linewidths=0, label="ours: one seed, final epoch")
     axis.scatter(
-        [size for size, _ in public], [accuracy for _, accuracy in public], s=42, marker="D", facecolors="none",
-        edgecolors=COLOURS[1], label="public: one run, its best epoch",
+        *zip(*published.RUNS, strict=True), s=42, marker="D", facecolors="none", edgecolors=COLOURS[1],
+        label="public: one run, its best epoch",
     )  # fmt: skip
     axis.axhline(line, color=INK, linewidth=1, linestyle="--", label=f"target {line:.1f} %")
     axis.axvline(8000, color=INK, linewidth=1, linestyle=":", label="budget: fewer than 8,000")
     axis.margins(y=0.1)
     axis.xaxis.set_major_formatter("{x:,.0f}")
-    axis.set(xlabel="parameters", ylabel="test accuracy, %")
+    axis.set(xlabel="parameters", ylabel=f"{content['split']} accuracy, %")
     axis.grid(alpha=0.25)
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
     return figure

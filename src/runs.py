@@ -1,28 +1,23 @@
 """Runs that are kept: training a model by a recipe from a seed may be stopped at any moment and resumed."""
 
-import ast
-import copy
-import functools
+import contextlib
 import hashlib
-import inspect
+import io
 import json
 import os
-import pickle
 import platform
 import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 import torchvision
+from filelock import FileLock, Timeout
 
-from src import model as _model  # noqa: F401  its text is read below
-from src import variants as _variants  # noqa: F401
-from src.data import ROOT
-from src.training import Recipe, memory_format, precision, train
-
-KEPT = ROOT / ".runs"  # git-ignored
+from src.files import KEPT, ROOT, Damaged, seal, set_aside, shown, unseal, write
+from src.identity import code_sha256
+from src.receptive_field import receptive_field
+from src.training import Recipe, epochs, memory_format, precision
 
 
 @dataclass(frozen=True)
@@ -42,63 +37,133 @@ def fit(model_class, data, recipe, seed, *, folder=KEPT, fresh=False, progress=N
     """Train a new `model_class` from `seed`, or pick up the run that an earlier call kept in `folder`.
 
     A run is known by its code, recipe, seed and data. On a processor, one that was cut short goes on after its last
-    finished epoch, if nothing around it has changed since. `fresh` forgets what was kept. `progress` is passed to
-    `train`. Raises RuntimeError for a kept file that cannot be read.
+    finished epoch, if nothing around it has changed since. Where another process trains the same run, wait for it.
+    `fresh` forgets what was kept. `progress` is passed on to training.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    device = data.train_images.device
-    code = code_sha256(model_class)
-    facts = [code, asdict(recipe), seed, data.sha256, data.split, len(data.train_images)]
-    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
-    finished = folder / f"{model_class.__name__}-seed{seed}-{key}.pt"
-    checkpoint, started = finished.with_suffix(".checkpoint"), finished.with_suffix(".json")
-    if fresh:
-        for path in (finished, checkpoint, started):
-            path.unlink(missing_ok=True)
+    place = Place(model_class, data, recipe, seed, folder)
+    with place.alone():
+        if fresh:
+            place.forget()
+        record = place.finished()
+        kept = record is not None
+        if not kept:
+            for record in stages(model_class, data, recipe, seed, place.checkpoint(), progress=progress):
+                place.keep(record)
+    return place.run(record, kept, data.train_images.device)
 
+
+def stages(model_class, data, recipe, seed, checkpoint=None, *, commit=None, progress=None):
+    """Train a new model and yield what is worth keeping: a checkpoint after each epoch, in the end the finished run.
+
+    Both are dicts of tensors and plain values, and say which environment the run began in. A checkpoint is taken up
+    only in that environment. On a GPU there is none: `epochs` can put back the processor's random stream, not a GPU's.
+    """
+    made_with = environment(data, commit)
+    state = None
+    if checkpoint and checkpoint["environment"] | {"git_commit": ""} == made_with | {"git_commit": ""}:
+        made_with, state = checkpoint["environment"], checkpoint["state"]
+    history = state["history"] if state else []
     torch.manual_seed(seed)
     model = model_class()
-    kept = finished.exists()
-    if kept:
-        saved = _load(finished, device)
-        model.load_state_dict(saved["model"])
+    for reached in epochs(model, data, recipe, seed, state, progress):
+        history = reached["history"]
+        if data.train_images.device.type == "cpu":
+            yield {"environment": made_with, "state": reached}
+    yield {"environment": made_with, "history": history, "model": model.state_dict()}
+
+
+class Place:
+    """Where one run is kept: the finished run, or on the way to it the latest checkpoint, and a lock."""
+
+    def __init__(self, model_class, data, recipe, seed, folder=KEPT):
+        """Name the place. Raises TypeError for a network that cannot be trained or told about, before it is trained."""
+        receptive_field(model_class())
+        self.model_class, self.recipe, self.seed = model_class, recipe, seed
+        self.code_sha256 = code_sha256(model_class)
+        facts = [self.code_sha256, asdict(recipe), seed, data.sha256]
+        key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+        self.name = f"{model_class.__name__}-seed{seed}-{key}"
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # The operating system lets go of the lock when its owner ends, however it ends.
+        self.lock = FileLock(self._path("lock"))
+
+    def _path(self, kind):
+        return self.folder / f"{self.name}.{kind}"
+
+    def take(self, wait=False):
+        """Take the lock, if need be waiting for it, and return whether it is ours now."""
+        try:
+            self.lock.acquire(timeout=-1 if wait else 0)
+        except Timeout:
+            return False
+        write(self._path("owner"), f"process {os.getpid()} on {platform.node()}")
+        return True
+
+    def release(self):
+        """Give the lock back."""
+        self._path("owner").unlink(missing_ok=True)
+        self.lock.release()
+
+    def owner(self):
+        """Say who holds the lock."""
+        try:
+            return self._path("owner").read_text()
+        except OSError:
+            return "another process"
+
+    @contextlib.contextmanager
+    def alone(self):
+        """Hold the lock; where another process has it, say so and wait."""
+        if not self.take():
+            print(f"{self.name}: {self.owner()} is training this run; waiting for it", flush=True)
+            self.take(wait=True)
+        try:
+            yield
+        finally:
+            self.release()
+
+    def finished(self):
+        """Return the finished run, None where there is none."""
+        return self._read(self._path("pt"))
+
+    def checkpoint(self):
+        """Return the latest checkpoint, None where there is none."""
+        return self._read(self._path("checkpoint"))
+
+    def keep(self, record):
+        """Keep a checkpoint or a finished run, which takes the checkpoint's place."""
+        content = io.BytesIO()
+        torch.save(record, content)
+        seal(self._path("pt" if "model" in record else "checkpoint"), content.getvalue())
+        if "model" in record:
+            self._path("checkpoint").unlink(missing_ok=True)
+
+    def forget(self):
+        """Remove what is kept."""
+        for kind in ("pt", "checkpoint"):
+            self._path(kind).unlink(missing_ok=True)
+
+    def run(self, record, kept, device="cpu"):
+        """Make a Run of a finished run's record."""
+        model = self.model_class()
+        model.load_state_dict(record["model"])
         model.to(device, memory_format=memory_format(model))
-    else:
-        made_with = _environment_at_start(started, checkpoint, data)
-        # `train` can put back the processor's random stream, but not a GPU's.
-        resumable = checkpoint if device.type == "cpu" else None
-        history = train(model, data, recipe, seed, checkpoint=resumable, progress=progress)
-        saved = {"model": model.state_dict(), "history": history, "environment": made_with}
-        partial = finished.with_suffix(f".{os.getpid()}.partial")
-        torch.save(saved, partial)
-        os.replace(partial, finished)
-        checkpoint.unlink(missing_ok=True)
-        started.unlink(missing_ok=True)
-    return Run(model, recipe, seed, saved["history"], code, saved["environment"], kept)
+        return Run(model, self.recipe, self.seed, record["history"], self.code_sha256, record["environment"], kept)
+
+    def _read(self, path):
+        """Read a kept record. One that is damaged is named and set aside, as if it were not there."""
+        if not os.path.lexists(path):
+            return None
+        try:
+            return torch.load(io.BytesIO(unseal(path)), weights_only=True, map_location="cpu")
+        except (Damaged, RuntimeError) as error:
+            print(f"{error}: set aside as {shown(set_aside(path))}, and trained again", flush=True)
+            return None
 
 
-def _load(path, device):
-    try:
-        return torch.load(path, weights_only=True, map_location=device)
-    except (EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        raise RuntimeError(f"{path} is damaged: delete it, or train anew with fresh (-p fresh True)") from error
-
-
-def _environment_at_start(started, checkpoint, data):
-    """Return the environment that the run began in. A checkpoint from another one is dropped: it would not fit."""
-    now = environment(data)
-    if checkpoint.exists() and started.exists():
-        before = json.loads(started.read_text())
-        if before | {"git_commit": ""} == now | {"git_commit": ""}:
-            return before
-    checkpoint.unlink(missing_ok=True)
-    started.write_text(json.dumps(now))
-    return now
-
-
-def environment(data):
-    """Describe what a run depends on besides its code, recipe and seed."""
+def environment(data, commit=None):
+    """Describe what a run depends on besides its code, recipe and seed. `commit` stands in for this checkout's."""
     device = data.train_images.device
     processor = getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name") or platform.machine()
     return {
@@ -110,68 +175,26 @@ def environment(data):
         "precision": str(precision(device)).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "data_sha256": data.sha256,
-        "git_commit": _git_commit(),
+        "git_commit": commit or git_commit(),
     }
 
 
-def _git_commit():
-    """Name the commit of src/, with "-dirty" behind it where a file of src/ differs from it."""
+def git_commit():
+    """Name the commit of src/, with "-dirty" behind it where a file of src/ differs; "unknown" outside a checkout.
+
+    A copy without its own .git inside another repository must not be taken for that repository's.
+    """
     try:
-        commit, changes = (
+        top, commit, changes = (
             subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", "src"])
+            for words in (
+                ["rev-parse", "--show-toplevel"],
+                ["rev-parse", "HEAD"],
+                ["status", "--porcelain", "--", "src"],
+            )
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+    if Path(top).resolve() != ROOT:
+        return "unknown"
     return f"{commit}-dirty" if changes else commit
-
-
-@functools.cache
-def _definitions(module):
-    """Return the syntax trees of the classes and functions of one of this project's modules, by name."""
-    tree = ast.parse(Path(sys.modules[module].__file__).read_text(encoding="utf-8"))
-    return {node.name: node for node in tree.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
-
-
-# Now, while the files still hold the code that was imported: a notebook may run for hours while somebody edits them.
-for _module in ("src.model", "src.variants", "src.data", "src.training"):
-    _definitions(_module)
-
-
-def code_sha256(model_class):
-    """Hash the code that decides a run: the model class, `train`, and all of this project's that they refer to.
-
-    Comments, docstrings, formatting and the wording of errors do not count. Nor does the Recipe class: its values
-    are recorded beside the hash.
-    """
-    code, waiting = {}, [model_class, train]
-    while waiting:
-        thing = waiting.pop()
-        name = f"{thing.__module__}.{thing.__qualname__}"
-        if name in code or thing is Recipe:
-            continue
-        if thing.__module__.split(".")[0] != "src":
-            raise ValueError(
-                f"{name} must be defined in src/model.py or src/variants.py to be kept: its code is part of its name"
-            )
-        tree = _Essence().visit(copy.deepcopy(_definitions(thing.__module__)[thing.__qualname__]))
-        code[name] = ast.unparse(tree)
-        module = vars(sys.modules[thing.__module__])
-        for node in ast.walk(tree):
-            value = module.get(node.id) if isinstance(node, ast.Name) else None
-            if inspect.isclass(value) or inspect.isfunction(value):
-                if value.__module__.split(".")[0] == "src":
-                    waiting.append(value)
-            elif isinstance(value, (int, float, str, tuple)):
-                code[f"{thing.__module__}.{node.id}"] = repr(value)
-    return hashlib.sha256(json.dumps(code, sort_keys=True).encode()).hexdigest()
-
-
-class _Essence(ast.NodeTransformer):
-    """Drop docstrings and what an error says from a syntax tree."""
-
-    def visit_Expr(self, node):
-        return None if isinstance(node.value, ast.Constant) else node
-
-    def visit_Raise(self, node):
-        return ast.Raise()

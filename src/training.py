@@ -1,10 +1,8 @@
 """The one training loop: a recipe, a seed and a model in, a history out."""
 
 import math
-import os
 import time
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -12,7 +10,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from src.data import augment, normalise
+from src.images import augment, normalise
 
 
 @dataclass(frozen=True)
@@ -94,11 +92,6 @@ def autocast(device):
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
 
 
-def cross_entropy(logits, images, labels):
-    """Return the mean negative log likelihood of the labels. Another loss may look at the images as well."""
-    return F.cross_entropy(logits, labels)
-
-
 @torch.no_grad()
 def predict(model, images, batch_size=1000):
     """Return the logits, float32, of uint8 images. Leaves the model in evaluation mode."""
@@ -114,17 +107,25 @@ def evaluate(model, images, labels):
     return Score(loss, (logits.argmax(1) == labels).sum().item(), len(labels))
 
 
-def train(model, data, recipe, seed, *, loss=cross_entropy, checkpoint=None, progress=None):
-    """Train `model` in place and return its history: one record an epoch, scored on the whole test split.
+def train(model, data, recipe, seed, progress=None):
+    """Train `model` in place, whole, and return its history: see `epochs`."""
+    for state in epochs(model, data, recipe, seed, progress=progress):
+        history = state["history"]
+    return history
 
-    `seed` decides the order of the images, the augmentation and dropout; the caller initialises the model. On a
-    processor the same model, data, recipe, seed, versions and thread count give the same history to the last bit.
-    Training accuracy is that of the augmented images as they pass; `lr` is that of an epoch's last step. With an EMA
-    the model holds the averaged weights in the end.
 
-    `checkpoint` is a file that keeps the state after each epoch: called again with the same arguments, training goes
-    on from there. `progress(history, epoch, fraction)` is called after each step and once more after each epoch.
-    Raises FloatingPointError when the loss is not finite.
+def epochs(model, data, recipe, seed, state=None, progress=None):
+    """Train `model` in place and yield, after each epoch, the state to go on from.
+
+    `state["history"]` has one record an epoch, scored on the whole evaluation split. `seed` decides the order of the
+    images, the augmentation and dropout; the caller initialises the model. On a processor the same model, data,
+    recipe, seed, versions and thread count give the same history to the last bit, also when training goes on from an
+    earlier call's `state`. The tensors of a state are the ones in use: save it before the next epoch begins. With an
+    EMA the model holds the averaged weights once the iteration has ended.
+
+    Training accuracy is that of the augmented images as they pass; `lr` is that of an epoch's last step.
+    `progress(history, epoch, fraction)` is called after each step and once more after each epoch. Raises
+    FloatingPointError when the loss is not finite.
     """
     device = data.train_images.device
     model.to(device, memory_format=memory_format(model))
@@ -140,8 +141,12 @@ def train(model, data, recipe, seed, *, loss=cross_entropy, checkpoint=None, pro
         averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
     history = []
     stateful = [part for part in (model, optimizer, schedule, averaged) if part is not None]
-    if checkpoint and Path(checkpoint).exists():
-        history = _load(checkpoint, stateful, generator)
+    if state:
+        history = state["history"]
+        for part, saved in zip(stateful, state["parts"], strict=True):
+            part.load_state_dict(saved)
+        torch.set_rng_state(state["rng"])
+        generator.set_state(state["generator"])
 
     for epoch in range(len(history) + 1, recipe.epochs + 1):
         started = time.perf_counter()
@@ -152,26 +157,29 @@ def train(model, data, recipe, seed, *, loss=cross_entropy, checkpoint=None, pro
             images, labels = data.train_images[batch], data.train_labels[batch]
             if recipe.rotation or recipe.translation or recipe.scale or recipe.shear:
                 images = augment(images, generator, recipe.rotation, recipe.translation, recipe.scale, recipe.shear)
-            images = normalise(images)
             with autocast(device):
-                logits = model(images).float()
-            value = loss(logits, images, labels)
-            if not math.isfinite(value.item()):
+                logits = model(normalise(images)).float()
+            loss = F.cross_entropy(logits, labels)
+            if not math.isfinite(loss.item()):
                 raise FloatingPointError(
-                    f"the loss is {value.item()} in epoch {epoch}, step {step} of {steps}: lower lr ({recipe.lr})"
+                    f"the loss is {loss.item()} in epoch {epoch}, step {step} of {steps}: lower lr ({recipe.lr})"
                 )
             optimizer.zero_grad()
-            value.backward()
+            loss.backward()
             optimizer.step()
             lr = optimizer.param_groups[0]["lr"]
             schedule.step()
             if averaged:
                 averaged.update_parameters(model)
-            train_loss += value.item() * len(batch)
+            train_loss += loss.item() * len(batch)
             train_correct += (logits.argmax(1) == labels).sum()
             if progress:
                 progress(history, epoch, step / steps)
-        score = evaluate(averaged.module if averaged else model, data.test_images, data.test_labels)
+        score = evaluate(averaged.module if averaged else model, data.eval_images, data.eval_labels)
+        if not math.isfinite(score.loss):  # the last step of an epoch can still break the weights
+            raise FloatingPointError(
+                f"the {data.split} loss is {score.loss} after epoch {epoch}: lower lr ({recipe.lr})"
+            )
         history.append(
             {
                 "epoch": epoch,
@@ -179,20 +187,23 @@ def train(model, data, recipe, seed, *, loss=cross_entropy, checkpoint=None, pro
                 "train_loss": train_loss / count,
                 "train_correct": int(train_correct),
                 "train_total": count,
-                "test_loss": score.loss,
-                "test_correct": score.correct,
-                "test_total": score.total,
+                "eval_loss": score.loss,
+                "eval_correct": score.correct,
+                "eval_total": score.total,
                 "seconds": round(time.perf_counter() - started, 2),
             }
         )
-        if checkpoint:
-            _save(checkpoint, history, stateful, generator)
+        yield {
+            "history": history,
+            "parts": [part.state_dict() for part in stateful],
+            "rng": torch.get_rng_state(),
+            "generator": generator.get_state(),
+        }
         if progress:
             progress(history, epoch, 1.0)
 
     if averaged:
         model.load_state_dict(averaged.module.state_dict())
-    return history
 
 
 def memory_format(model):
@@ -226,24 +237,3 @@ def lr_factor(recipe, total):
         return 0.5 + 0.5 * math.cos(math.pi * (step - warm) / max(1, total - warm))
 
     return cosine if recipe.schedule == "cosine" else lambda step: 1.0
-
-
-def _save(path, history, stateful, generator):
-    state = {
-        "history": history,
-        "parts": [part.state_dict() for part in stateful],
-        "rng": torch.get_rng_state(),
-        "generator": generator.get_state(),
-    }
-    partial = Path(f"{path}.partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
-
-
-def _load(path, stateful, generator):
-    state = torch.load(path, weights_only=True)
-    for part, saved in zip(stateful, state["parts"], strict=True):
-        part.load_state_dict(saved)
-    torch.set_rng_state(state["rng"])
-    generator.set_state(state["generator"])
-    return state["history"]

@@ -1,6 +1,7 @@
 """Networks of the studies only: Model_7 relieved, Model_8 with one thing changed, and Model_8 in other sizes.
 
-All take images (N, 1, 28, 28). Model_8's return logits (N, 10), Model_7's (N, 20) as it does.
+Each is named for the model that it varies. All take images (N, 1, 28, 28). Model_8's return logits (N, 10), Model_7's
+(N, 20) as it does.
 """
 
 from torch import nn
@@ -10,7 +11,7 @@ from src.model import conv_bn_hardswish, conv_bn_relu, conv_pool_bn_hardswish, c
 # ---------------------------------------------------------------- Model_7 relieved
 
 
-class NoDropout(nn.Sequential):
+class Model_7_NoDropout(nn.Sequential):
     """Model_7 without its seven dropouts: 7,974 parameters, receptive field 22 before the average."""
 
     def __init__(self):
@@ -23,7 +24,7 @@ class NoDropout(nn.Sequential):
         )  # fmt: skip
 
 
-class NoDropoutTwoPoolings(nn.Sequential):
+class Model_7_NoDropoutTwoPoolings(nn.Sequential):
     """The same, a second pooling in place of three unpadded convolutions' borders.
 
     7,974 parameters, receptive field 32 before the average.
@@ -43,7 +44,7 @@ class NoDropoutTwoPoolings(nn.Sequential):
 # ---------------------------------------------------------------- Model_8 with one thing changed
 
 
-class ReLU(nn.Sequential):
+class Model_8_ReLU(nn.Sequential):
     """Model_8 with ReLU in place of Hardswish: 7,996 parameters."""
 
     def __init__(self):
@@ -58,7 +59,7 @@ class ReLU(nn.Sequential):
         )  # fmt: skip
 
 
-class ActivationBeforeBatchNorm(nn.Sequential):
+class Model_8_ActivationFirst(nn.Sequential):
     """Model_8 with BatchNorm after Hardswish, as both published lines ended with it after ReLU: 7,996 parameters."""
 
     def __init__(self):
@@ -73,7 +74,7 @@ class ActivationBeforeBatchNorm(nn.Sequential):
         )  # fmt: skip
 
 
-class ThirdPooling(nn.Sequential):
+class Model_8_ThirdPooling(nn.Sequential):
     """Model_8 with a third pooling before the last convolution, as in line A, for the average: 7,996 parameters."""
 
     def __init__(self):
@@ -86,7 +87,7 @@ class ThirdPooling(nn.Sequential):
         )  # fmt: skip
 
 
-class Dropout(nn.Sequential):
+class Model_8_Dropout(nn.Sequential):
     """Model_8 with dropout 0.1 after each of its first five blocks, as Model_7 has it: 7,996 parameters."""
 
     def __init__(self):
@@ -104,7 +105,7 @@ class Dropout(nn.Sequential):
 # ---------------------------------------------------------------- Model_8 in other sizes
 
 
-class Widths(nn.Sequential):
+class Model_8_Widths(nn.Sequential):
     """Model_8's plan with other numbers of channels before, between and after the two poolings."""
 
     def __init__(self, first, middle, last):
@@ -121,35 +122,35 @@ class Widths(nn.Sequential):
         )
 
 
-class EvenWidths(Widths):
+class Model_8_EvenWidths(Model_8_Widths):
     """The same number of channels in every layer: 7,521 parameters. 14 channels would exceed the budget."""
 
     def __init__(self):
         super().__init__(13, 13, 13)
 
 
-class Size_1205(Widths):
+class Model_8_1205(Model_8_Widths):
     """1,205 parameters."""
 
     def __init__(self):
         super().__init__(3, 5, 5)
 
 
-class Size_2424(Widths):
+class Model_8_2424(Model_8_Widths):
     """2,424 parameters."""
 
     def __init__(self):
         super().__init__(4, 8, 8)
 
 
-class Size_3722(Widths):
+class Model_8_3722(Model_8_Widths):
     """3,722 parameters."""
 
     def __init__(self):
         super().__init__(6, 10, 10)
 
 
-class Size_6306(Widths):
+class Model_8_6306(Model_8_Widths):
     """6,306 parameters."""
 
     def __init__(self):

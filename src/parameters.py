@@ -1,0 +1,106 @@
+"""The parameters of a notebook: what is accepted, what it becomes, and where the results go."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import torch
+
+from src.evidence import steps_in
+from src.files import KEPT, RESULTS, ROOT, TRIAL, check_writable
+from src.training import Recipe
+
+MAX_EPOCHS = 15
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Hold a notebook's parameters, checked and resolved."""
+
+    seeds: tuple
+    epochs: int
+    batch_size: int
+    device: torch.device
+    data_dir: Path | None
+    results_dir: Path | None
+    train_limit: int | None
+    fresh: bool
+
+
+def check_parameters(executed, *, seed, n_seeds, epochs, batch_size, device, data_dir, results_dir, train_limit, fresh):
+    """Check the parameters of a notebook and resolve them into Settings.
+
+    `executed` is IPython's `In`: papermill sets a name that no notebook knows without a word, so what it injected is
+    read there. Relative folders count from the checkout. Raises ValueError with the name, the value and what is right.
+    """
+    known = {name: value for name, value in locals().items() if name != "executed"}
+    for cell in executed:
+        if cell.startswith("# Parameters"):  # papermill's own heading
+            for name in re.findall(r"^(\w+) =", cell, re.MULTILINE):
+                if name not in known:
+                    raise ValueError(f"{name} is no parameter of this notebook: use one of {', '.join(known)}")
+    _whole("seed", seed, 0, 2**31)
+    _whole("n_seeds", n_seeds, 1, 1000)
+    _whole("epochs", epochs, 1, MAX_EPOCHS)
+    _whole("batch_size", batch_size, 1, 60_000)
+    _whole("train_limit", train_limit, 0, 60_000)
+    if not isinstance(fresh, bool):
+        raise ValueError(f"fresh must be True or False, got {fresh!r}")
+    for name in ("data_dir", "results_dir"):
+        if not isinstance(known[name], str):
+            raise ValueError(f"{name} must be a folder's name or empty, got {known[name]!r}")
+    if device not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device must be auto, cpu or cuda, got {device!r}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is cuda, but torch finds no such GPU here: use auto or cpu")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Settings(
+        seeds=tuple(range(seed, seed + n_seeds)),
+        epochs=epochs,
+        batch_size=batch_size,
+        device=torch.device(device),
+        data_dir=ROOT / Path(data_dir).expanduser() if data_dir else None,
+        results_dir=ROOT / Path(results_dir).expanduser() if results_dir else None,
+        train_limit=train_limit or None,
+        fresh=fresh,
+    )
+
+
+def _whole(name, value, lowest, highest):
+    if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+        raise ValueError(f"{name} must be a whole number from {lowest} to {highest}, got {value!r}")
+
+
+def results_folder(settings, data):
+    """Return where this run's evidence goes: results/ for the whole recipe on the whole of MNIST, else elsewhere.
+
+    Raises ValueError when a run that is no evidence is told to write into results/.
+    """
+    full = Recipe()
+    trial = (
+        settings.epochs != full.epochs
+        or settings.batch_size != full.batch_size
+        or settings.train_limit is not None
+        or not data.official
+    )
+    if settings.results_dir is None:
+        return TRIAL if trial else RESULTS
+    inside = any(f.exists() and f.samefile(RESULTS) for f in (settings.results_dir, *settings.results_dir.parents))
+    if trial and inside:
+        raise ValueError(
+            f"results_dir is results/, which keeps only runs of {full.epochs} epochs, batch size {full.batch_size} "
+            "and all of MNIST: name another folder, or leave it empty"
+        )
+    return settings.results_dir
+
+
+def check_folders(folder):
+    """Find out before any training whether runs can be kept and results written into `folder`.
+
+    Raises OSError for a folder that cannot be written into, ValueError for evidence of a step in it that cannot be
+    read: the overview is drawn from all three.
+    """
+    check_writable(KEPT)
+    check_writable(folder)
+    steps_in(folder)

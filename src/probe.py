@@ -1,0 +1,49 @@
+"""Train briefly with whatever version of src/ stands first on the path: the measuring end of src/readmit.py.
+
+Reads from standard input which runs to try, as JSON, and writes what came out of them to the file that it is given.
+It may use only what every version has: load_mnist, Recipe, train, precision, code_sha256 in src.runs, the models.
+"""
+
+import dataclasses
+import importlib
+import importlib.util
+import json
+import sys
+
+import torch
+
+IMAGES, EPOCHS = 2_000, 2
+
+
+def main():
+    from src import model, runs, training
+    from src.data import load_mnist
+
+    modules = [model]
+    if importlib.util.find_spec("src.variants"):
+        modules.append(importlib.import_module("src.variants"))
+
+    asked = json.load(sys.stdin)
+    torch.set_num_threads(1)
+    data = load_mnist() if asked["split"] == "test" else load_mnist(split=asked["split"])
+    *tensors, _, _, _ = dataclasses.fields(data)
+    few = dataclasses.replace(data, **{field.name: getattr(data, field.name)[:IMAGES] for field in tensors})
+    told = []
+    for job in asked["jobs"]:
+        model_class = next(getattr(module, job["model"]) for module in modules if hasattr(module, job["model"]))
+        tried = {"code_sha256": runs.code_sha256(model_class), "data_sha256": data.sha256, "runs": {}}
+        told.append(tried)
+        if asked["only_hash"]:
+            continue
+        recipe = training.Recipe(**job["recipe"] | {"epochs": EPOCHS})
+        for precision in job["precisions"]:
+            training.precision = lambda device, precision=precision: getattr(torch, precision)
+            torch.manual_seed(job["seed"])
+            network = model_class()
+            history = training.train(network, few, recipe, job["seed"])
+            tried["runs"][precision] = {"history": history, "weights": network.state_dict()}
+    torch.save(told, sys.argv[1])
+
+
+if __name__ == "__main__":
+    main()
