@@ -48,7 +48,9 @@ def check_writable(folder):
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise OSError(f"{folder} is no folder that can be written into ({error.strerror}): name another one") from error
+        raise OSError(
+            f"{folder} cannot be written into ({error.strerror}): make it writable or name another"
+        ) from error
 
 
 def seal(path, content):

@@ -88,14 +88,14 @@ def _attributes(layer):
     return {name: value for name, value in vars(layer).items() if name not in ("_parameters", "_buffers", "_modules")}
 
 
-def _deciding_code():
-    """Return what the files of training define, wherever it stands in them, and the rest of what they execute."""
+def deciding_code(source=SOURCE):
+    """Return what the files of training in the folder `source` define, and the rest of what they execute."""
     waiting, trees = [FIRST], {}
     while waiting:
         file = waiting.pop()
         if file not in trees:
-            trees[file] = _Essence().visit(ast.parse((SOURCE / f"{file}.py").read_text(encoding="utf-8")))
-            waiting += _imported_files(trees[file])
+            trees[file] = _Essence().visit(ast.parse((source / f"{file}.py").read_text(encoding="utf-8")))
+            waiting += _imported_files(trees[file], source)
     meanings, others = {}, []
     for _, tree in sorted(trees.items()):
         used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
@@ -112,8 +112,8 @@ def _deciding_code():
     return sorted(meanings.items()) + others
 
 
-def _imported_files(tree):
-    """Name the files of this folder that a tree imports from, in any of the ways that Python has."""
+def _imported_files(tree, source):
+    """Name the files of the folder `source` that a tree imports from, in any of the ways that Python has."""
     modules = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -122,7 +122,7 @@ def _imported_files(tree):
             module = f"{SOURCE.name}.{node.module or ''}".rstrip(".") if node.level else node.module
             modules += [module, *(f"{module}.{alias.name}" for alias in node.names)]
     files = [module.split(".")[1] for module in modules if module.startswith(f"{SOURCE.name}.")]
-    return [file for file in files if (SOURCE / f"{file}.py").is_file()]
+    return [file for file in files if (source / f"{file}.py").is_file()]
 
 
 def _imports(node):
@@ -175,4 +175,4 @@ class _Essence(ast.NodeTransformer):
 
 
 # Now, while the files still hold the code that was imported: a notebook may run for hours while somebody edits them.
-_CODE = _deciding_code()
+_CODE = deciding_code()

@@ -4,7 +4,9 @@
 """
 
 import io
+import re
 
+import matplotlib
 import torch
 from matplotlib.figure import Figure
 
@@ -26,10 +28,16 @@ def _figure(width, height, rows=1, columns=1, **options):
 
 
 def png(figure):
-    """Render a figure as PNG bytes."""
+    """Render a figure as PNG bytes. The same version of matplotlib, which they name, gives the same bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": f"matplotlib {matplotlib.__version__}"})
     return buffer.getvalue()
+
+
+def made_with(picture):
+    """Return the version of matplotlib that PNG bytes name."""
+    named = re.search(rb"matplotlib [\w.+]+", picture)
+    return named and named[0].decode()
 
 
 def save(figure, path):
@@ -118,6 +126,7 @@ def mistakes(images, labels, logits, count=20):
 
 def overview(contents):
     """Draw the last five epochs of every model against its step's target and the published best."""
+    rebuilt = published.rebuilt()
     figure, axes = _figure(9, 4.2)
     axis = axes[0][0]
     ticks = []
@@ -130,10 +139,8 @@ def overview(contents):
                 across = [at + 0.1 * (k - len(last) + 1) for k in range(len(last))]
                 axis.scatter(across, last, s=26, color=COLOURS[content["step"] - 1], alpha=0.6, linewidths=0)
                 axis.scatter([at], last[-1:], s=70, facecolors="none", edgecolors=INK, linewidths=1.2)
-            if name in published.REBUILT:
-                axis.scatter(
-                    [at + 0.22], [published.REBUILT[name]], s=42, marker="D", facecolors="none", edgecolors=INK
-                )
+            if name in rebuilt:
+                axis.scatter([at + 0.22], [rebuilt[name]], s=42, marker="D", facecolors="none", edgecolors=INK)
             ticks.append(f"{name}\n{entry['parameters']:,}")
         line = 100 * content["target"].accuracy
         axis.hlines(line, first - 0.5, len(ticks) - 0.5, color=INK, linewidth=1, linestyle="--")
@@ -232,7 +239,7 @@ def frontier(content):
     axis.plot(sizes, means, color=COLOURS[2], marker="o", label="ours: mean of the seeds")
     axis.scatter([], [], s=14, color=COLOURS[2], alpha=0.45, linewidths=0, label="ours: one seed, final epoch")
     axis.scatter(
-        *zip(*published.RUNS, strict=True), s=42, marker="D", facecolors="none", edgecolors=COLOURS[1],
+        *zip(*published.runs(), strict=True), s=42, marker="D", facecolors="none", edgecolors=COLOURS[1],
         label="public: one run, its best epoch",
     )  # fmt: skip
     axis.axhline(line, color=INK, linewidth=1, linestyle="--", label=f"target {line:.1f} %")

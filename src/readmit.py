@@ -2,8 +2,9 @@
 
 Every run of the evidence names the hash of the code that decided it. Where today's is another, this trains two epochs
 of 2,000 images with the code of the evidence's commit and with today's, on this machine, in the evidence's precision
-and in float32, as bfloat16 would round a small difference away. Where all weights and histories are equal to the last bit, the evidence gets today's hash and says from which,
-at which commit and over how many steps; where a single one differs, that is named and nothing is changed.
+and in float32, as bfloat16 would round a small difference away. Where all weights and histories are equal to the last
+bit, the evidence gets today's hash and says from which, at which commit and over how many steps; where a single one
+differs, that is named and nothing is changed.
 """
 
 import json

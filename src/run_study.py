@@ -7,12 +7,15 @@ complete study on all of MNIST writes results/study_NAME.json and its figure; an
 """
 
 import argparse
+import logging
 import os
 import re
+import shutil
 import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 import ray
@@ -29,7 +32,7 @@ from src.studies import STUDIES
 THREADS = 1
 MOST_SEEDS = 1000
 ATTEMPTS = 5  # that a run gets on machines that are lost
-JOIN_SECONDS = 25
+JOIN_SECONDS = 20
 GO_ON = "Start the study again: it goes on where it was."
 
 
@@ -102,8 +105,13 @@ def connect():
                 f"RAY_ADDRESS is {address}, where no Ray cluster can be joined: correct it, start the cluster "
                 "(ray start --head), or unset it to use this machine alone"
             ) from error
-    environment = {"py_modules": [str(ROOT / "src")], "env_vars": {"OMP_NUM_THREADS": str(THREADS)}}
-    ray.init(address, log_to_driver=False, include_dashboard=False, runtime_env=environment)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as job:
+        shutil.copytree(ROOT / "src", f"{job}/src", ignore=shutil.ignore_patterns("__pycache__"))
+        ray.init(
+            address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR,
+            runtime_env={"working_dir": job, "env_vars": {"OMP_NUM_THREADS": str(THREADS)}},
+        )  # fmt: skip
     signal.signal(signal.SIGTERM, _stop)  # Ray has set one of its own
 
 

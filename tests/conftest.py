@@ -1,37 +1,13 @@
 """Data for the tests: a small synthetic MNIST written as IDX files, and the real one where it is at hand."""
 
-import hashlib
 import os
 import shutil
-import struct
 
 import pytest
-import torch
 
-from src.data import ROOT, SHA256, load_mnist
-
-
-def write_idx(path, array):
-    header = struct.pack(">HBB", 0, 8, array.dim()) + struct.pack(f">{array.dim()}I", *array.shape)
-    path.write_bytes(header + array.to(torch.uint8).contiguous().numpy().tobytes())
-
-
-def write_synthetic_mnist(root, train=600, test=200):
-    """Write `root`/MNIST/raw with digits that are bright squares, each at its own place, over faint noise."""
-    raw = root / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    generator = torch.Generator().manual_seed(0)
-    for part, count in (("train", train), ("t10k", test)):
-        labels = torch.arange(count) % 10
-        images = torch.randint(0, 60, (count, 28, 28), generator=generator)
-        for image, digit in zip(images, labels.tolist(), strict=True):
-            row, column = 6 + 9 * (digit // 4), 3 + 6 * (digit % 4)
-            image[row : row + 5, column : column + 4] = 255
-        write_idx(raw / f"{part}-images-idx3-ubyte", images)
-        write_idx(raw / f"{part}-labels-idx1-ubyte", labels)
-    sums = (f"{hashlib.sha256((raw / name).read_bytes()).hexdigest()}  {name}\n" for name in SHA256)
-    (raw / "SHA256SUMS").write_text("".join(sums))
-    return root
+from src.data import load_mnist
+from src.files import ROOT
+from tests.helpers import write_synthetic_mnist
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """The notebooks as files, and as programs: executed in every way that the README and the assignment name."""
 
 import ast
-import json
 import os
 import re
 import subprocess
@@ -10,24 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from src import model as models
-from src.data import ROOT
-from src.results import repository
+from src.evidence import STEPS
+from src.files import ROOT
+from src.report import repository
+from tests.helpers import assert_clean, code, model_names, printed, read, source
 
-STEPS = (1, 2, 3)
 SMOKE = {"epochs": 2, "train_limit": 200}
-
-
-def read(path):
-    return json.loads(Path(path).read_text(encoding="utf-8"))
-
-
-def source(cell):
-    return "".join(cell["source"])
-
-
-def code(notebook):
-    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
 @pytest.fixture(params=STEPS)
@@ -81,16 +68,13 @@ def test_the_same_cells_in_all():
         count = kinds.count("show_layers")
         assert kinds[7 : 7 + 4 * count] == model * count
         ending = ["## What happened", "show_curves", "What … still gets wrong", "show_confusion", "show_mistakes"]
-        studies = [
-            "## The same with many seeds",
-            "show_seeds",
-            "## One ingredient at a time",
-            "show_changes",
-            "## How small can it be?",
-            "show_frontier",
-        ]
-        ending += studies if notebook is notebooks[-1] else []
-        assert kinds[7 + 4 * count : -1] == [*ending, "## Target and result", "finish_step"]
+        rest = kinds[7 + 4 * count :]
+        assert rest[:5] == ending
+        studies = rest[5 : rest.index("## Target and result")]
+        assert all(heading.startswith("## ") for heading in studies[::2])
+        assert set(studies[1::2]) <= {"show_seeds", "show_changes", "show_frontier"}
+        assert bool(studies) == (notebook is notebooks[-1])
+        assert rest[5 + len(studies) :][:2] == ["## Target and result", "finish_step"]
     for k, notebook in zip(STEPS, notebooks, strict=True):
         neighbours = {f"Step{other}.ipynb" for other in STEPS if other != k} | {"../README.md"}
         assert neighbours <= set(re.findall(r"\]\(([^)]+)\)", source(notebook["cells"][0])))
@@ -110,7 +94,7 @@ def test_every_model_has_its_section():
                 assert source(cells[at + 2]) == f"show_summary({name})"
                 assert source(cells[at + 3]).endswith(f'runs["{name}"] = fit_seeds({name}, recipe, data, settings)')
                 shown.append(name)
-    assert shown == [name for name in vars(models) if name.startswith("Model_")]
+    assert shown == model_names()
 
 
 def test_cells_are_thin(notebook):
@@ -145,23 +129,6 @@ def state(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def assert_clean(notebook):
-    """Hold what an executed notebook must look like, fresh or committed."""
-    assert [cell["execution_count"] for cell in code(notebook)] == list(range(1, len(code(notebook)) + 1))
-    outputs = [output for cell in code(notebook) for output in cell["outputs"]]
-    assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
-    texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs]
-    folders = r"/(home|root|tmp|work|opt|usr|var|private|content|Users)/|[A-Z]:\\"
-    assert not re.search(folders, "\n".join("".join(text) for text in texts))
-    assert len(json.dumps(notebook)) < 1_000_000
-
-
-def told(notebook):
-    """Return all text that the notebook printed."""
-    outputs = [output for cell in code(notebook) for output in cell["outputs"]]
-    return "\n".join("".join(o.get("text") or o.get("data", {}).get("text/plain", "")) for o in outputs)
-
-
 def test_papermill_from_the_root(checkout, synthetic_root, step, tmp_path):
     before = state(checkout / "results")
     out = tmp_path / "out.ipynb"
@@ -169,9 +136,9 @@ def test_papermill_from_the_root(checkout, synthetic_root, step, tmp_path):
     assert run.returncode == 0, run.stderr[-2000:]
     notebook = read(out)
     assert_clean(notebook)
-    assert "200 training and 200 test images. This run is a trial: its results go to .runs/trial/" in told(notebook)
-    assert f"Written: .runs/trial/Step{step}.json" in told(notebook)
-    assert len(re.findall(r"Model_\d, seed 0: 2 epochs in", told(notebook))) == 3
+    assert "200 training and 200 test images. This run is a trial: its results go to .runs/trial/" in printed(notebook)
+    assert f"Written: .runs/trial/Step{step}.json" in printed(notebook)
+    assert len(re.findall(r"Model_\d, seed 0: 2 epochs in", printed(notebook))) == 3
     assert state(checkout / "results") == before
     evidence = read(checkout / ".runs" / "trial" / f"Step{step}.json")
     assert all(len(run["history"]) == 2 for entry in evidence["models"].values() for run in entry["runs"])
@@ -182,7 +149,7 @@ def test_papermill_from_the_notebooks_folder_picks_up_what_is_kept(checkout, syn
         out = tmp_path / "out.ipynb"
         run = papermill("Step3.ipynb", out, checkout / "notebooks", synthetic_root, epochs=1, train_limit=100)
         assert run.returncode == 0, run.stderr[-2000:]
-        assert told(read(out)).count("trained by an earlier execution and picked up") == expected
+        assert printed(read(out)).count("trained by an earlier execution and picked up") == expected
 
 
 def test_nbconvert_with_the_defaults(checkout, synthetic_root, tmp_path):

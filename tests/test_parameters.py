@@ -1,12 +1,15 @@
 """A notebook's parameters: what is refused, with which words, and where results may go."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from src.data import ROOT
-from src.utils import RESULTS, TRIAL, check_parameters, results_folder
+from src.evidence import write_evidence
+from src.files import RESULTS, ROOT, TRIAL
+from src.parameters import check_folders, check_parameters, results_folder
+from tests.helpers import HELD, run, step
 
 DEFAULTS = {
     "seed": 0, "n_seeds": 1, "epochs": 15, "batch_size": 128, "device": "cpu", "data_dir": "", "results_dir": "",
@@ -70,3 +73,26 @@ def test_other_data_never_write_into_results(data):
     assert results_folder(checked(), data) == TRIAL
     with pytest.raises(ValueError, match="all of MNIST"):
         results_folder(checked(results_dir=str(Path("results").resolve())), data)
+
+
+def test_folders_that_cannot_be_written_into(tmp_path):
+    (tmp_path / "file").touch()
+    for name, says in (
+        ("file", r"file cannot be written into .*: make it writable or name another"),
+        ("file/results", r"results cannot be made, as .*file is not a folder: correct the name or create it"),
+        ("no/results", r"results cannot be made, as .*no is not a folder"),
+    ):
+        with pytest.raises(OSError, match=says):
+            check_folders(tmp_path / name)
+    if os.geteuid():  # root may write anywhere
+        (tmp_path / "locked").mkdir(mode=0o500)
+        with pytest.raises(OSError, match=r"locked cannot be written into .Permission denied"):
+            check_folders(tmp_path / "locked")
+
+
+def test_broken_evidence_of_another_step_is_found_at_once(tmp_path):
+    write_evidence(step(run(*HELD), number=2), tmp_path)
+    check_folders(tmp_path)
+    (tmp_path / "Step2.json").write_text('{"schema": 2,')
+    with pytest.raises(ValueError, match=r"Step2.json is missing or not JSON: restore or delete it, or run"):
+        check_folders(tmp_path)

@@ -4,9 +4,9 @@ import pytest
 import torch
 from matplotlib.collections import PathCollection
 
-from src import plots, results
-from src.results import Target
-from tests.test_results import HELD, LOST, history, run, study
+from src import plots, published
+from src.evidence import Target
+from tests.helpers import HELD, LOST, history, run, step, study
 
 
 def texts(figure):
@@ -70,8 +70,7 @@ def test_samples_label_their_rows():
 
 
 def test_overview_names_every_model():
-    contents = [results.evidence({"step": 3}, Target(), {"Model_7": [run(*HELD)]}, {})]
-    figure = plots.overview(contents, {"Model_7": 99.22})
+    figure = plots.overview([step(run(*HELD))])
     assert {"Model_7\n7,974", "Step 3", "the step's target"} <= texts(figure)
     assert set(heights(figure.axes[0])) == {99.40, 99.50, 99.45, 99.51, 99.22}
 
@@ -82,7 +81,7 @@ def heights(axis):
 
 
 def test_strip_shows_each_seed_in_order():
-    figure = plots.study(study(Model_7=[HELD, LOST]))
+    figure = plots.strip(study(Model_7=[HELD, LOST]))
     (axis,) = figure.axes
     assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "0"]  # the worse one first
     assert heights(axis) == sorted(count / 100 for seed in (HELD, LOST) for count in (*seed[-5:], seed[-1]))
@@ -90,14 +89,14 @@ def test_strip_shows_each_seed_in_order():
 
 
 def test_strip_sets_the_arms_side_by_side():
-    (axis,) = plots.study(study(few=[HELD, LOST], many=[HELD, HELD, HELD])).axes
+    (axis,) = plots.strip(study(few=[HELD, LOST], many=[HELD, HELD, HELD])).axes
     assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "0", "0", "1", "2"]
     assert list(axis.get_xticks()) == [0, 1, 3, 4, 5]
 
 
 def test_forest_shows_the_differences_and_which_are_clear():
     lost = [(*HELD[:-1], 9_931), (*HELD[:-1], 9_929)]
-    figure = plots.study(study("ablation", whole=[HELD, (*HELD[:-1], 9_949)], less=lost, same=[HELD, HELD]))
+    figure = plots.forest(study("ablation", whole=[HELD, (*HELD[:-1], 9_949)], less=lost, same=[HELD, HELD]))
     (axis,) = figure.axes
     assert [label.get_text() for label in axis.get_yticklabels()] == ["same", "less"]
     assert {"+0.01", "\N{MINUS SIGN}0.20"} <= texts(figure)
@@ -107,8 +106,8 @@ def test_forest_shows_the_differences_and_which_are_clear():
 
 
 def test_frontier_shows_every_seed_and_the_public_results():
-    figure = plots.study(study("frontier", a=[HELD, LOST]))
+    figure = plots.frontier(study("frontier", a=[HELD, LOST]))
     (axis,) = figure.axes
     assert {99.51, 99.31} <= set(heights(axis))
-    assert {accuracy for _, accuracy in results.PUBLIC} <= set(heights(axis))
+    assert {accuracy for _, accuracy in published.runs()} <= set(heights(axis))
     assert axis.get_lines()[0].get_ydata() == pytest.approx([99.41])

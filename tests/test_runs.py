@@ -1,19 +1,23 @@
-"""Runs that are kept: picked up, resumed, told apart; and the hash that says when evidence is stale."""
+"""Runs that are kept: picked up, resumed, told apart; damaged, shared by two processes, and in want of room."""
 
-import json
-import shutil
+import io
+import os
+import resource
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
 import torch
 
-from src import model as models
-from src.data import ROOT, load_mnist
+from src.data import load_mnist
+from src.files import ROOT, seal, unseal
 from src.model import Model_5, Model_8
-from src.runs import code_sha256, fit
+from src.runs import Place, fit, stages
 from src.training import Recipe
+from tests.helpers import copy_source
 
 RECIPE = Recipe(epochs=2, batch_size=100)
 
@@ -38,7 +42,7 @@ def test_finished_runs_are_picked_up(data, tmp_path):
     for a, b in zip(first.model.state_dict().values(), again.model.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     assert not fit(Model_8, data, RECIPE, 0, folder=tmp_path, fresh=True).kept
-    assert [path.suffix for path in tmp_path.iterdir()] == [".pt"]
+    assert {path.suffix for path in tmp_path.iterdir()} == {".pt", ".lock"}
 
 
 def test_any_difference_is_another_run(data, synthetic_root, tmp_path):
@@ -51,7 +55,7 @@ def test_any_difference_is_another_run(data, synthetic_root, tmp_path):
         fit(Model_5, data, RECIPE, 0, folder=tmp_path),
     ):
         assert not run.kept
-    assert len(list(tmp_path.iterdir())) == 5
+    assert len(list(tmp_path.glob("*.pt"))) == 5
 
 
 def test_a_killed_run_goes_on_after_its_last_epoch(data, tmp_path):
@@ -60,15 +64,22 @@ def test_a_killed_run_goes_on_after_its_last_epoch(data, tmp_path):
     seen = []
     run = fit(Model_8, data, RECIPE, 0, folder=tmp_path, progress=lambda history, epoch, _: seen.append(epoch))
     assert set(seen) == {2}
-    assert [e["test_correct"] for e in run.history] == [e["test_correct"] for e in expected.history]
+    assert [e["eval_correct"] for e in run.history] == [e["eval_correct"] for e in expected.history]
     assert not list(tmp_path.glob("*.checkpoint"))
+
+
+def changed_environment(folder, **changes):
+    """Let the one checkpoint in `folder` have begun in another environment."""
+    (path,) = folder.glob("*.checkpoint")
+    record = torch.load(io.BytesIO(unseal(path)), weights_only=True)
+    content = io.BytesIO()
+    torch.save(record | {"environment": record["environment"] | changes}, content)
+    seal(path, content.getvalue())
 
 
 def test_a_checkpoint_from_another_environment_is_dropped(data, tmp_path):
     fit_and_kill(data, tmp_path)
-    (started,) = tmp_path.glob("*.json")
-    began = json.loads(started.read_text())
-    started.write_text(json.dumps(began | {"threads": 64}))
+    changed_environment(tmp_path, threads=64)
     seen = []
     fit(Model_8, data, RECIPE, 0, folder=tmp_path, progress=lambda history, epoch, _: seen.append(epoch))
     assert set(seen) == {1, 2}
@@ -76,19 +87,160 @@ def test_a_checkpoint_from_another_environment_is_dropped(data, tmp_path):
 
 def test_a_resumed_run_belongs_to_the_environment_that_it_began_in(data, tmp_path):
     fit_and_kill(data, tmp_path)
-    (started,) = tmp_path.glob("*.json")
-    started.write_text(json.dumps(json.loads(started.read_text()) | {"git_commit": "earlier"}))
+    changed_environment(tmp_path, git_commit="earlier")
     assert fit(Model_8, data, RECIPE, 0, folder=tmp_path).environment["git_commit"] == "earlier"
 
 
-def test_a_damaged_file_is_named(data, tmp_path):
-    fit(Model_8, data, RECIPE, 0, folder=tmp_path)
+def test_a_run_killed_before_it_was_filed_needs_no_training(data, tmp_path):
+    """Between the last epoch's checkpoint and the finished run."""
+    expected = fit(Model_8, data, RECIPE, 0, folder=tmp_path / "whole")
+    place = Place(Model_8, data, RECIPE, 0, tmp_path)
+    for record in stages(Model_8, data, RECIPE, 0):
+        if "model" not in record:
+            place.keep(record)
+    run = fit(Model_8, data, RECIPE, 0, folder=tmp_path, progress=lambda *_: pytest.fail("it trains"))
+    assert [e["eval_loss"] for e in run.history] == [e["eval_loss"] for e in expected.history]
+    for a, b in zip(expected.model.state_dict().values(), run.model.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def flip(content):
+    return content[:-100] + bytes([content[-100] ^ 1]) + content[-99:]
+
+
+DAMAGE = {
+    "empty": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "cut by one": lambda content: content[:-1],
+    "a tail of zeros": lambda content: content[:-1000] + bytes(1000),
+    "one bit": flip,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_finished_run_is_named_set_aside_and_trained_again(data, tmp_path, capsys, damage):
+    expected = fit(Model_8, data, RECIPE, 0, folder=tmp_path)
     (path,) = tmp_path.glob("*.pt")
-    for content in (b"", path.read_bytes()[:1000]):
-        path.write_bytes(content)
-        with pytest.raises(RuntimeError, match=r"Model_8-seed0-\w+.pt is damaged: delete it, or train anew with fresh"):
-            fit(Model_8, data, RECIPE, 0, folder=tmp_path)
-    assert not fit(Model_8, data, RECIPE, 0, folder=tmp_path, fresh=True).kept
+    path.write_bytes(damage(path.read_bytes()))
+    again = fit(Model_8, data, RECIPE, 0, folder=tmp_path)
+    assert not again.kept
+    assert [e["eval_loss"] for e in again.history] == [e["eval_loss"] for e in expected.history]
+    said = capsys.readouterr().out
+    assert f"{path.name} is damaged (" in said
+    assert f"set aside as {path.name}.damaged1, and trained again" in said
+    assert fit(Model_8, data, RECIPE, 0, folder=tmp_path).kept
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_checkpoint_is_named_and_set_aside(data, tmp_path, capsys, damage):
+    fit_and_kill(data, tmp_path)
+    (path,) = tmp_path.glob("*.checkpoint")
+    path.write_bytes(damage(path.read_bytes()))
+    seen = []
+    fit(Model_8, data, RECIPE, 0, folder=tmp_path, progress=lambda history, epoch, _: seen.append(epoch))
+    assert set(seen) == {1, 2}
+    assert f"set aside as {path.name}.damaged1" in capsys.readouterr().out
+
+
+def test_a_folder_in_a_runs_place_is_set_aside(data, tmp_path, capsys):
+    place = Place(Model_8, data, RECIPE, 0, tmp_path)
+    (tmp_path / f"{place.name}.pt").mkdir()
+    assert not fit(Model_8, data, RECIPE, 0, folder=tmp_path).kept
+    assert "cannot be read (Is a directory): set aside as" in capsys.readouterr().out
+
+
+TRAIN = """
+import sys, time
+from pathlib import Path
+from src.data import load_mnist
+from src.model import Model_8
+from src.runs import fit
+from src.training import Recipe
+
+def hold(history, epoch, fraction):
+    Path(sys.argv[2]).touch()
+    while not Path(sys.argv[2] + ".go").exists():
+        time.sleep(0.01)
+
+run = fit(Model_8, load_mnist(), Recipe(epochs=1), 0, folder=sys.argv[1], progress=hold)
+print("kept" if run.kept else "trained", run.history[-1]["eval_loss"])
+"""
+
+
+@pytest.fixture
+def training(synthetic_root, tmp_path):
+    """Return a function that trains one and the same run in a process of its own, which holds until NAME.go exists."""
+    environment = os.environ | {"MNIST_ROOT": str(synthetic_root), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+    def start(name, wait=False):
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-c", TRAIN, str(tmp_path / "runs"), str(tmp_path / name)],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        while wait and not (tmp_path / name).exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        return process
+
+    return start
+
+
+def test_two_at_once(training, tmp_path):
+    first = training("first", wait=True)
+    second = training("second")
+    waits = second.stdout.readline()
+    assert f"process {first.pid} on " in waits
+    assert waits.endswith("is training this run; waiting for it\n")
+    (tmp_path / "first.go").touch()
+    (trained, errors), (picked_up, more_errors) = first.communicate(timeout=60), second.communicate(timeout=60)
+    assert (first.returncode, second.returncode) == (0, 0), errors + more_errors
+    assert trained.startswith("trained ")
+    assert picked_up == trained.replace("trained", "kept")
+    assert not (tmp_path / "second").exists()  # it never trained
+    assert {path.suffix for path in (tmp_path / "runs").iterdir()} == {".pt", ".lock"}
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(training, tmp_path):
+    first = training("first", wait=True)
+    first.kill()
+    first.communicate()
+    (tmp_path / "second.go").touch()
+    second = training("second")
+    said, errors = second.communicate(timeout=60)
+    assert second.returncode == 0, errors
+    assert said.startswith("trained ")  # without having waited
+
+
+def test_a_full_disk_is_said_in_our_words_and_loses_nothing(data, tmp_path):
+    """A limit on the size of files stands in for a disk that is full from the second epoch on."""
+    expected = fit(Model_8, data, RECIPE, 0, folder=tmp_path / "whole")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    def fill(history, epoch, fraction):
+        if epoch == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+
+    try:
+        with pytest.raises(OSError, match=r"checkpoint cannot be written \(File too large\): make room .* is kept"):
+            fit(Model_8, data, RECIPE, 0, folder=tmp_path, progress=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    seen = []
+    run = fit(Model_8, data, RECIPE, 0, folder=tmp_path, progress=lambda history, epoch, _: seen.append(epoch))
+    assert set(seen) == {2}
+    assert [e["eval_loss"] for e in run.history] == [e["eval_loss"] for e in expected.history]
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_network_that_cannot_be_told_about_is_refused_before_it_trains(data, tmp_path):
+    class Strange(torch.nn.Sequential):
+        def __init__(self):
+            super().__init__(torch.nn.Conv2d(1, 10, 28), torch.nn.Flatten(), torch.nn.Softmax(1))
+
+    with pytest.raises(TypeError, match=r"the receptive field of Softmax is not known: teach src/receptive_field.py"):
+        fit(Strange, data, RECIPE, 0, folder=tmp_path, progress=lambda *_: pytest.fail("it trains"))
 
 
 def test_environment_says_what_matters(data, tmp_path):
@@ -101,66 +253,12 @@ def test_environment_says_what_matters(data, tmp_path):
     }  # fmt: skip
 
 
-def test_models_have_their_own_hashes():
-    names = [name for name in vars(models) if name.startswith("Model_")]
-    assert len({code_sha256(getattr(models, name)) for name in names}) == len(names)
-
-
-EDITS = {  # what is replaced in which file, and whether Model_8's evidence is stale then
-    "a comment and a docstring": ("model.py", "# 8 x 26 x 26, RF 3", "# an edge detector", False),
-    "another model": ("model.py", "conv_relu_bn(8, 12)", "conv_relu_bn(8, 13)", False),
-    "an error's words": ("training.py", "the loss is {value.item()}", "loss {value.item()}", False),
-    "a check of Recipe": ("training.py", "if self.lr <= 0", "if self.lr < 0", False),
-    "a layer": ("model.py", "conv_bn_hardswish(1, 8)", "conv_bn_hardswish(1, 8, padding=0)", True),
-    "a block that it is built from": (
-        "model.py",
-        "nn.Hardswish(),\n",
-        "nn.Hardswish(inplace=True),\n",
-        True,
-    ),
-    "the loop": ("training.py", "optimizer.zero_grad()", "optimizer.zero_grad(True)", True),
-    "what the loop calls": ("data.py", 'padding_mode="zeros"', 'padding_mode="border"', True),
-    "a constant": ("data.py", "0.3081", "0.3", True),
-}
-
-
-@pytest.fixture(scope="module")
-def edited_hashes(tmp_path_factory):
-    """Hash Model_8 in one copy of src for each edit, all at once: each needs a process of its own."""
-    program = "from src.model import Model_8; from src.runs import code_sha256; print(code_sha256(Model_8))"
-    waiting = {}
-    for name, (file, old, new, _) in EDITS.items():
-        copy = tmp_path_factory.mktemp("edit")
-        shutil.copytree(ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__"))
-        path = copy / "src" / file
-        text = path.read_text()
-        assert old in text
-        path.write_text(text.replace(old, new))
-        waiting[name] = subprocess.Popen([sys.executable, "-c", program], cwd=copy, stdout=subprocess.PIPE, text=True)
-    return {name: process.communicate()[0].strip() for name, process in waiting.items()}
-
-
-@pytest.mark.parametrize("edit", EDITS)
-def test_code_hash(edited_hashes, edit):
-    assert len(edited_hashes[edit]) == 64
-    assert (edited_hashes[edit] != code_sha256(Model_8)) == EDITS[edit][3]
-
-
-def test_code_hash_is_of_the_code_that_was_imported(tmp_path):
-    """Somebody edits a file while its old code trains: the run must not be filed under the new text."""
-    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    program = (
-        "from pathlib import Path; from src.model import Model_8; from src.runs import code_sha256;"
-        "path = Path('src/training.py'); text = path.read_text();"
-        "path.write_text('# moved\\n' + text.replace('zero_grad()', 'zero_grad(True)')); print(code_sha256(Model_8))"
-    )
-    run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == code_sha256(Model_8)
-
-
-def test_models_defined_elsewhere_are_refused():
-    class Model_99(torch.nn.Sequential):
-        pass
-
-    with pytest.raises(ValueError, match=r"Model_99 must be defined in src/model.py"):
-        code_sha256(Model_99)
+def test_a_copy_inside_another_repository_has_no_commit(tmp_path):
+    """A ZIP unpacked inside somebody's repository is not that repository's commit."""
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    copy = copy_source(tmp_path / "unpacked")
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "--quiet", "-m", "all"], check=True)
+    program = [sys.executable, "-c", "from src.runs import git_commit; print(git_commit())"]
+    assert subprocess.run(program, cwd=copy, capture_output=True, text=True, check=True).stdout.strip() == "unknown"

@@ -1,0 +1,120 @@
+"""What several tests need: small data, histories worked out by hand, and notebooks taken apart."""
+
+import hashlib
+import json
+import re
+import shutil
+import struct
+from pathlib import Path
+
+import torch
+
+from src import model as models
+from src.data import SHA256
+from src.evidence import Target, gather
+from src.files import ROOT
+from src.model import Model_7
+from src.runs import Run
+from src.training import Recipe
+
+# ---------------------------------------------------------------- data
+
+
+def write_idx(path, array):
+    header = struct.pack(">HBB", 0, 8, array.dim()) + struct.pack(f">{array.dim()}I", *array.shape)
+    path.write_bytes(header + array.to(torch.uint8).contiguous().numpy().tobytes())
+
+
+def write_synthetic_mnist(root, train=600, test=200):
+    """Write `root`/MNIST/raw with digits that are bright squares, each at its own place, over faint noise."""
+    raw = root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    generator = torch.Generator().manual_seed(0)
+    for part, count in (("train", train), ("t10k", test)):
+        labels = torch.arange(count) % 10
+        images = torch.randint(0, 60, (count, 28, 28), generator=generator)
+        for image, digit in zip(images, labels.tolist(), strict=True):
+            row, column = 6 + 9 * (digit // 4), 3 + 6 * (digit % 4)
+            image[row : row + 5, column : column + 4] = 255
+        write_idx(raw / f"{part}-images-idx3-ubyte", images)
+        write_idx(raw / f"{part}-labels-idx1-ubyte", labels)
+    sums = (f"{hashlib.sha256((raw / name).read_bytes()).hexdigest()}  {name}\n" for name in SHA256)
+    (raw / "SHA256SUMS").write_text("".join(sums))
+    return root
+
+
+def copy_source(folder):
+    """Copy src/ and what it reads into a folder of its own, to be edited there."""
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "results").mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / "results" / "public.json", folder / "results")
+    return folder
+
+
+def model_names():
+    """Name the models of the three steps, in their order."""
+    return [name for name in vars(models) if name.startswith("Model_")]
+
+
+# ---------------------------------------------------------------- runs
+
+
+def history(*correct):
+    return [
+        {
+            "epoch": epoch, "lr": 0.01, "train_loss": 0.1, "train_correct": 59_000, "train_total": 60_000,
+            "eval_loss": 0.02, "eval_correct": count, "eval_total": 10_000, "seconds": 1.0,
+        }
+        for epoch, count in enumerate(correct, 1)
+    ]  # fmt: skip
+
+
+def run(*correct, seed=0, **environment):
+    return Run(Model_7(), Recipe(rotation=5.0), seed, history(*correct), "c0de", environment, kept=False)
+
+
+HELD = (9_000, 9_950, 9_940, 9_940, 9_950, 9_945, 9_951)
+LOST = (*HELD[:-1], 9_931)
+
+
+def step(*runs, name="Model_7", number=3, **environment):
+    """Gather runs of one model into the evidence of a step."""
+    return gather({"step": number}, "test", Target(), {name: list(runs)}, environment)
+
+
+def study(name="record", **arms):
+    """Gather arms, each a list of runs by their counts of correct images, into the evidence of a study."""
+    runs = {arm: [run(*correct, seed=seed) for seed, correct in enumerate(seeds)] for arm, seeds in arms.items()}
+    return gather({"study": name}, "test", Target(), runs, {})
+
+
+# ---------------------------------------------------------------- notebooks
+
+
+def read(path):
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+def code(notebook):
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def assert_clean(notebook):
+    """Hold what an executed notebook must look like, fresh or committed."""
+    assert [cell["execution_count"] for cell in code(notebook)] == list(range(1, len(code(notebook)) + 1))
+    outputs = [output for cell in code(notebook) for output in cell["outputs"]]
+    assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
+    texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs]
+    folders = r"/(home|root|tmp|work|opt|usr|var|private|content|Users)/|[A-Z]:\\"
+    assert not re.search(folders, "\n".join("".join(text) for text in texts))
+    assert len(json.dumps(notebook)) < 1_000_000
+
+
+def printed(notebook):
+    """Return all text that the notebook printed."""
+    outputs = [output for cell in code(notebook) for output in cell["outputs"]]
+    return "\n".join("".join(o.get("text") or o.get("data", {}).get("text/plain", "")) for o in outputs)

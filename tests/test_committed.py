@@ -1,0 +1,287 @@
+"""What is committed fits together: evidence and code, notebooks and evidence, words and evidence."""
+
+import ast
+import itertools
+import json
+import math
+import re
+import subprocess
+from dataclasses import asdict
+
+import pytest
+
+from src import model as models
+from src import published, report
+from src.data import load_mnist
+from src.evidence import STEPS, Target, accuracy, finals, lowest, path_of, percent, read_step, read_study
+from src.files import ROOT
+from src.identity import code_sha256
+from src.intervals import differences_to_first
+from src.receptive_field import receptive_field
+from src.studies import MILD, RECIPE, STUDIES
+from src.training import Recipe
+from tests.helpers import assert_clean, code, printed, read, source
+
+ROTATION = {
+    "Model_1": 0.0,
+    "Model_2": 7.0,
+    "Model_3": 7.0,
+    "Model_4": 0.0,
+    "Model_5": 7.0,
+    "Model_6": 7.0,
+    "Model_7": 5.0,
+}
+
+
+@pytest.fixture(params=STEPS)
+def step(request):
+    return request.param
+
+
+@pytest.fixture
+def content(step):
+    return read_step(step)
+
+
+@pytest.fixture
+def notebook(step):
+    return read(ROOT / "notebooks" / f"Step{step}.ipynb")
+
+
+def changed(*names):
+    """Return whether git sees uncommitted changes in these files of the checkout."""
+    answer = subprocess.run(["git", "status", "--porcelain", "--", *names], cwd=ROOT, capture_output=True, text=True)
+    return answer.returncode == 0 and bool(answer.stdout)
+
+
+@pytest.fixture
+def as_published():
+    """Skip where somebody executed a notebook: the new evidence is right, the words about the old are not yet."""
+    if changed("results") and not changed("README.md", "notebooks"):
+        pytest.skip("results/ is new here: `python -m src.report` brings README and cards in line")
+
+
+# ---------------------------------------------------------------- evidence against code
+
+
+def test_evidence_is_of_this_code(content, step):
+    for name, entry in content["models"].items():
+        assert entry["code_sha256"] == code_sha256(getattr(models, name)), (
+            f"{name} in results/Step{step}.json was trained by other code: run notebooks/Step{step}.ipynb"
+        )
+
+
+def models_of(notebook):
+    """Name the models that a notebook trains, in order."""
+    return re.findall(r"^## (Model_\d+): ", "\n".join(source(cell) for cell in notebook["cells"]), re.MULTILINE)
+
+
+def test_evidence_is_complete(content, notebook):
+    assert content["split"] == "test"
+    assert list(content["models"]) == models_of(notebook)
+    for name, entry in content["models"].items():
+        model = getattr(models, name)()
+        assert entry["parameters"] == sum(p.numel() for p in model.parameters())
+        assert (entry["receptive_field"], entry["receptive_field_before_average"]) == receptive_field(model)
+        assert len({run["seed"] for run in entry["runs"]}) == len(entry["runs"]) >= 1
+        check_runs(entry, content["target"], epochs=15)
+
+
+def check_runs(entry, target, epochs, images=60_000):
+    for run in entry["runs"]:
+        assert [epoch["epoch"] for epoch in run["history"]] == list(range(1, epochs + 1))
+        assert {(epoch["train_total"], epoch["eval_total"]) for epoch in run["history"]} == {(images, 10_000)}
+        assert all(math.isfinite(value) for epoch in run["history"] for value in epoch.values())
+        assert run["met"] == target.met(run["history"], entry["parameters"])
+        assert "data_sha256" not in run.get("environment", {})
+
+
+def test_evidence_is_of_mnist(real_root):
+    """The hash is of the tensors that src/data.py makes of MNIST's files today."""
+    expected = {
+        split: load_mnist(real_root, split=split).sha256 for split in {s.split for s in STUDIES.values()} | {"test"}
+    }
+    for content in [read_step(step) for step in STEPS] + list(present_studies()):
+        assert content["environment"]["data_sha256"] == expected[content["split"]]
+
+
+def test_published_models_had_the_published_recipe(content):
+    for name, entry in content["models"].items():
+        if name in published.rebuilt():
+            assert entry["recipe"] == Recipe(
+                epochs=15, batch_size=128, optimizer="sgd", lr=0.01, momentum=0.9, rotation=ROTATION[name]
+            )
+
+
+def calls(notebook, name):
+    """Return each call of `name` in a notebook, evaluated with the parameters' defaults, and the cell that it is in."""
+    defaults = {}
+    exec(source(notebook["cells"][2]), defaults)
+    for cell in code(notebook):
+        for node in ast.walk(ast.parse(source(cell))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == name:
+                values = {k.arg: eval(ast.unparse(k.value), {}, dict(defaults)) for k in node.keywords}
+                assert not node.args
+                yield values, source(cell)
+
+
+def test_targets_are_those_of_the_notebooks(content, notebook):
+    ((stated, _),) = calls(notebook, "Target")
+    assert content["target"] == Target(**stated)
+
+
+def test_recipes_are_those_of_the_notebooks(content, notebook):
+    stated = {}
+    for values, cell in calls(notebook, "Recipe"):
+        if trained := re.search(r"fit_seeds\((\w+), recipe,", cell):
+            stated[trained[1]] = Recipe(**values)
+    assert stated == {name: entry["recipe"] for name, entry in content["models"].items()}
+
+
+def test_only_the_last_step_asks_for_everything():
+    assert read_step(3)["target"] == Target(accuracy=0.994, last_epochs=5, max_epochs=15, max_parameters=7999)
+
+
+def present_studies():
+    return (read_study(name) for name in STUDIES if path_of({"study": name}, ROOT / "results").exists())
+
+
+@pytest.fixture(params=STUDIES)
+def study(request):
+    if not path_of({"study": request.param}, ROOT / "results").exists():
+        pytest.skip(f"declared, but not carried out: run python -m src.run_study {request.param}")
+    return request.param
+
+
+def test_studies_are_of_this_code_and_as_declared(study):
+    content, declared = read_study(study), STUDIES[study]
+    assert (content["target"], content["split"]) == (declared.target, declared.split)
+    assert list(content["models"]) == list(declared.arms)
+    for arm, entry in content["models"].items():
+        model, recipe = declared.arms[arm]
+        assert (entry["model"], entry["recipe"]) == (model.__name__, recipe)
+        assert entry["code_sha256"] == code_sha256(model), f"{arm}: run python -m src.run_study {study}"
+        assert entry["parameters"] == sum(p.numel() for p in model().parameters())
+        assert [run["seed"] for run in entry["runs"]] == list(declared.seeds)
+        check_runs(entry, declared.target, recipe.epochs, images=60_000 if declared.split == "test" else 50_000)
+
+
+def test_one_run_has_one_history():
+    """What was trained twice, or is told in several files, is the same to the last image: training promises it."""
+    seen = {}
+    for content in [*present_studies(), *(read_step(step) for step in STEPS)]:
+        for entry in content["models"].values():
+            for run in entry["runs"]:
+                made_with = content["environment"] | run.get("environment", {}) | {"git_commit": ""}
+                facts = [entry["code_sha256"], asdict(entry["recipe"]), run["seed"], made_with]
+                key = json.dumps(facts, sort_keys=True)
+                history = [epoch | {"seconds": 0} for epoch in run["history"]]
+                assert seen.setdefault(key, history) == history
+
+
+def search_log():
+    """Return the two parts of the log of the search: by candidate, and run by run."""
+    return (ROOT / "results" / "search.md").read_text(encoding="utf-8").split("## Run by run")
+
+
+def test_seeds_of_the_studies_took_no_part_in_the_choice():
+    """The search is on the validation split, with seeds from 100 on."""
+    _, run_by_run = search_log()
+    header, _, *rows = [line.split(" | ") for line in run_by_run.splitlines() if line.startswith("| ")]
+    seeds = [int(row[header.index("seed")]) for row in rows]
+    assert len(seeds) > 100
+    assert min(seeds) >= 100
+    for study in STUDIES.values():
+        assert (max(study.seeds) < 100) if study.split == "test" else (min(study.seeds) >= 100)
+
+
+# ---------------------------------------------------------------- words against evidence
+
+
+@pytest.mark.usefixtures("as_published")
+def test_readme_and_cards_are_made_from_the_evidence():
+    for path, text in report.texts().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} is out of date: run `python -m src.report`"
+
+
+@pytest.mark.usefixtures("as_published")
+def test_committed_notebooks_show_this_evidence(content, notebook, step):
+    assert_clean(notebook)
+    shown = printed(notebook)
+    assert "This run is the evidence in results/" in shown
+    assert f"Written: results/Step{step}.json" in shown
+    for line in report.step_lines(content):
+        assert line in shown
+    for entry in content["models"].values():
+        for epoch in entry["runs"][0]["history"]:
+            assert percent(accuracy(epoch, "train")) in shown
+            assert percent(accuracy(epoch)) in shown
+    pictures = sum("image/png" in output.get("data", {}) for cell in code(notebook) for output in cell["outputs"])
+    drawing = r"^show_(?!layers|summary)\w+\("
+    assert pictures == sum(len(re.findall(drawing, source(cell), re.MULTILINE)) for cell in code(notebook))
+
+
+@pytest.mark.usefixtures("as_published")
+def test_numbers_of_the_analysis(notebook, step):
+    """Each percentage is one of the evidence or of the write-ups; "points" lie between final epochs or the target."""
+    entries = {name: entry for k in STEPS[:step] for name, entry in read_step(k)["models"].items()}
+    histories = [run["history"] for entry in entries.values() for run in entry["runs"]]
+    known = {percent(accuracy(e, part)) for h in histories for e in h for part in ("train", "eval")}
+    known |= {percent(value) for value in published.rebuilt().values()} | {"99.40 %", "99.00 %"}
+    ends = [accuracy(h[-1]) for h in histories]
+    differences = {f"{abs(a - b):.2f}" for a, b in itertools.combinations([*ends, 99.4], 2)}
+    if step == 3:
+        for study in present_studies():
+            entries = study["models"].values()
+            known |= {report.mean_text(entry)[0] for entry in entries}
+            known |= {percent(lowest(entry, study["target"])) for entry in entries}
+            if STUDIES[study["study"]].figure == "forest":
+                gaps = differences_to_first({arm: finals(entry) for arm, entry in study["models"].items()})
+                differences |= {f"{abs(gap.mean):.2f}" for gap in gaps.values()}
+        candidates, _ = search_log()
+        known |= {f"{mean} %" for mean in re.findall(r"\| (\d+\.\d{3})(?= ± | \|)", candidates)}
+
+    text = source(notebook["cells"][1]).split("## Analysis")[1]
+    percentages = re.findall(r"\d+\.\d+ %", text)
+    assert len(percentages) >= 3
+    assert set(percentages) <= known
+    assert set(re.findall(r"(\d+\.\d+) points", text)) <= differences
+    losses = {f"{e[f'{part}_loss']:.4f}" for h in histories for e in h for part in ("train", "eval")}
+    assert set(re.findall(r"\b\d\.\d{4}\b", text)) <= losses
+    assert set(re.findall(r"(\d+) mistakes", text)) <= {str(10_000 - h[-1]["eval_correct"]) for h in histories}
+
+
+@pytest.mark.usefixtures("as_published")
+def test_readme_is_short_and_its_links_lead_somewhere():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    by_hand = re.sub(r"<!-- (\w+) -->\n.*?\n<!-- /\1 -->", "", text, flags=re.DOTALL)
+    assert len(by_hand.splitlines()) <= 120
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
+    assert len(links) > 6
+    assert all((ROOT / link).exists() for link in links)
+
+
+@pytest.mark.usefixtures("as_published")
+def test_readme_tells_how_the_steps_ended():
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    history = read_step(1)["models"]["Model_3"]["runs"][0]["history"]
+    above = [epoch["epoch"] for epoch in history if epoch["eval_correct"] >= 9_940]
+    assert above == list(range(5, 15))
+    assert "Model_3 is above the line in epochs 5 to 14 and below it in epoch 15" in text
+    for step, name, claim in ((2, "Model_6", "It holds 99.0 %."), (3, "Model_8", "holds 99.4 %")):
+        assert all(run["met"] for run in read_step(step)["models"][name]["runs"])
+        assert claim in text
+
+
+def test_benchmark_adds_up():
+    told = json.loads((ROOT / "results" / "benchmark.json").read_text())
+    totals = {loop: sum(told[loop]["epochs"]) for loop in ("ours", "published")}
+    assert told["ratio"] == pytest.approx(totals["published"] / totals["ours"], abs=0.01)
+    for loop, total in totals.items():
+        assert len(told[loop]["epochs"]) == RECIPE.epochs
+        assert told[loop]["total_seconds"] == pytest.approx(total, abs=0.6)
+
+
+def test_step_3_has_the_recipes_of_the_studies():
+    for name, recipe in (("Model_8", RECIPE), ("Model_9", MILD)):
+        assert read_step(3)["models"][name]["recipe"] == recipe
