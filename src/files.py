@@ -40,9 +40,7 @@ def check_writable(folder):
     """Find out now, not after hours of training, whether a folder can be written into. Raises OSError with the fix."""
     folder = Path(folder)
     if not folder.parent.is_dir():
-        raise OSError(
-            f"{folder} cannot be made, because {folder.parent} is not a folder: correct the name or create it"
-        )
+        raise OSError(f"{folder} cannot be made, as {folder.parent} is not a folder: correct the name or create it")
     try:
         folder.mkdir(exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -3,6 +3,9 @@
 import os
 import shutil
 
+# Tests run side by side, and two threads in a process crawl as soon as another one runs.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
 
 from src.data import load_mnist

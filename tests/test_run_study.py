@@ -85,6 +85,7 @@ def results(folder):
     return {path.name for path in (folder / "results").iterdir()} - {"public.json"}
 
 
+@pytest.mark.slow
 def test_a_stopped_study_goes_on_and_a_failed_run_does_not_stop_it(study, tmp_path):
     first = study("test")
     before = wait_for("*.pt", tmp_path, first)
