@@ -308,7 +308,7 @@ def texts(root=ROOT):
     benchmark = json.loads((results / "benchmark.json").read_text(encoding="utf-8"))
     readme = root / "README.md"
     bootstrap = notebooks[1].read_text(encoding="utf-8")
-    studies = [read_study(name, results) for name, study in STUDIES.items() if study.readme]
+    studies = [read_study(name, results) for name in _carried_out(results) if STUDIES[name].readme]
     generated = {
         "claim": "\n\n".join(claim(content) for content in studies if STUDIES[content["study"]].readme == "claim"),
         "studies": studies_table(studies),
@@ -340,9 +340,14 @@ def figures(root=ROOT):
     for content in contents:
         yield results / f"Step{content['step']}.png", plots.png(step_figure(content))
     yield results / "overview.png", plots.png(plots.overview(contents))
-    for name in STUDIES:
-        if (path := path_of({"study": name}, results)).exists():
-            yield path.with_suffix(".png"), plots.png(study_figure(read_study(name, results)))
+    for name in _carried_out(results):
+        picture = path_of({"study": name}, results).with_suffix(".png")
+        yield picture, plots.png(study_figure(read_study(name, results)))
+
+
+def _carried_out(results):
+    """Name the studies that have evidence: one that is only declared is not told of yet."""
+    return [name for name in STUDIES if path_of({"study": name}, results).exists()]
 
 
 def main():
