@@ -110,7 +110,7 @@ def _expected_sums(raw):
         words = own.read_bytes().decode("utf-8-sig").split()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
-        raise DataError(f"{own} cannot be read ({reason}): correct or delete it") from error
+        raise DataError(f"{own} cannot be read ({reason}): correct or delete it") from None
     sums = {name.removeprefix("*"): digest for digest, name in zip(words[::2], words[1::2], strict=False)}
     if sums.keys() != SHA256.keys():
         raise DataError(f"{own} must list the files {', '.join(SHA256)}: correct or delete it")
@@ -136,18 +136,18 @@ def _download_missing(raw, sums):
                 MNIST(folder, download=True)
             for name in missing:
                 os.replace(Path(folder, "MNIST", "raw", name), raw / name)
-    except (RuntimeError, URLError, OSError) as error:
+    except (RuntimeError, URLError, OSError):
         raise DataError(
             f"{raw} lacks {', '.join(missing)} and MNIST could not be downloaded: connect to the network and run "
             "again, or set MNIST_ROOT (in a notebook: data_dir) to the folder that holds MNIST/raw"
-        ) from error
+        ) from None
 
 
 def _check_file(path, expected, sums):
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}): make it a readable file or delete it") from error
+        raise DataError(f"{path} cannot be read ({error.strerror}): make it a readable file or delete it") from None
     if hashlib.sha256(content).hexdigest() != expected:
         remedy = (
             f"delete it and run again to download MNIST's, or, if it is your own, list it in a {OWN_SUMS} beside it"
@@ -163,8 +163,8 @@ def _read(raw, part):
     for name, read in ((f"{part}-images-idx3-ubyte", read_image_file), (f"{part}-labels-idx1-ubyte", read_label_file)):
         try:
             tensors.append(read(raw / name))
-        except (AssertionError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise DataError(f"{raw / name} is not an IDX file of bytes: restore it") from error
+        except (AssertionError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
+            raise DataError(f"{raw / name} is not an IDX file of bytes: restore it") from None
     images, labels = tensors
     if images.shape[1:] != (28, 28) or not 0 < len(images) == len(labels) or labels.max() > 9:
         raise DataError(

@@ -106,8 +106,8 @@ def _read(of, folder, remedy):
     path = path_of(of, folder)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is missing or not JSON: restore or delete it, or {remedy}") from error
+    except (OSError, ValueError):
+        raise ValueError(f"{path} is missing or not JSON: restore or delete it, or {remedy}") from None
     if not isinstance(content, dict) or not ({"schema": SCHEMA} | of).items() <= content.items():
         ((kind, name),) = of.items()
         raise ValueError(

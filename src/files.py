@@ -30,7 +30,7 @@ def write(path, content):
         raise OSError(
             f"{path} cannot be written ({error.strerror}): make room or make it writable, and run again; "
             "what was finished before is kept"
-        ) from error
+        ) from None
     finally:
         if partial.is_file():
             partial.unlink()
@@ -46,9 +46,7 @@ def check_writable(folder):
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise OSError(
-            f"{folder} cannot be written into ({error.strerror}): make it writable or name another"
-        ) from error
+        raise OSError(f"{folder} cannot be written into ({error.strerror}): make it writable or name another") from None
 
 
 def seal(path, content):
@@ -61,7 +59,7 @@ def unseal(path):
     try:
         sealed = Path(path).read_bytes()
     except OSError as error:
-        raise Damaged(f"{shown(path)} cannot be read ({error.strerror})") from error
+        raise Damaged(f"{shown(path)} cannot be read ({error.strerror})") from None
     digest, content = sealed[:32], sealed[32:]
     if hashlib.sha256(content).digest() != digest:
         raise Damaged(f"{shown(path)} is damaged ({len(sealed)} bytes with the wrong checksum)")

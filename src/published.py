@@ -13,8 +13,8 @@ def _public():
     path = RESULTS / "public.json"
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is missing or not JSON: restore it from the repository") from error
+    except (OSError, ValueError):
+        raise ValueError(f"{path} is missing or not JSON: restore it from the repository") from None
 
 
 def rebuilt():

@@ -100,11 +100,11 @@ def connect():
                 [sys.executable, "-c", "import ray, sys; ray.init(sys.argv[1], log_to_driver=False)", address],
                 timeout=JOIN_SECONDS, capture_output=True, check=True,
             )  # fmt: skip
-        except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+        except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
             raise ClusterError(
                 f"RAY_ADDRESS is {address}, where no Ray cluster can be joined: correct it, start the cluster "
                 "(ray start --head), or unset it to use this machine alone"
-            ) from error
+            ) from None
     logging.getLogger("ray").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as job:
         shutil.copytree(ROOT / "src", f"{job}/src", ignore=shutil.ignore_patterns("__pycache__"))
