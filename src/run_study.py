@@ -136,6 +136,7 @@ def _train(waiting, places, data, table):
                 else:
                     task = _run.remote(place.model_class, shared, place.recipe, place.seed, place.checkpoint(), commit)
                     flying[task] = key
+            table.show(len(flying), len(waiting))
             if not flying:
                 time.sleep(1)
                 continue
@@ -160,7 +161,7 @@ def _train(waiting, places, data, table):
                         table.fail(*key, f"lost {ATTEMPTS} times: {_reason(error)}")
                 del flying[task]
                 place.release()
-            table.show(len(flying), len(waiting))
+        table.show(0, 0)
     finally:
         for key in flying.values():
             places[key].release()

@@ -1,6 +1,7 @@
 """The hash that says when evidence is stale: what changes it, what does not, and what it cannot see and refuses."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 
@@ -46,10 +47,12 @@ def move_affine(source):
 
 
 def through_a_module(source):
-    """Call `normalise` through its module, in training alone."""
+    """Let training call what it takes from src/images.py through the module."""
     text = (source / "training.py").read_text()
-    text = replace(text, "from src.images import augment, normalise", "from src import images as pixels")
-    text = text.replace("augment(images,", "pixels.augment(images,").replace("normalise(", "pixels.normalise(")
+    line, names = re.search(r"^from src\.images import (.+)$", text, re.MULTILINE).group(0, 1)
+    text = text.replace(line, "from src import images as pixels")
+    for name in names.split(", "):
+        text = replace(text, f"{name}(", f"pixels.{name}(")
     (source / "training.py").write_text(text)
 
 
