@@ -168,9 +168,9 @@ class _Essence(ast.NodeTransformer):
     def visit_ClassDef(self, node):
         self.generic_visit(node)
         if node.name == "Recipe":
-            told = ("__post_init__", "__str__")
+            unheeded = ("__post_init__", "__str__")
             node.body = [part for part in node.body if not isinstance(part, ast.AnnAssign)]
-            node.body = [part for part in node.body if getattr(part, "name", "") not in told]
+            node.body = [part for part in node.body if getattr(part, "name", "") not in unheeded]
         return node
 
 

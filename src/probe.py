@@ -28,11 +28,11 @@ def main():
     data = load_mnist() if asked["split"] == "test" else load_mnist(split=asked["split"])
     *tensors, _, _, _ = dataclasses.fields(data)
     few = dataclasses.replace(data, **{field.name: getattr(data, field.name)[:IMAGES] for field in tensors})
-    told = []
+    answers = []
     for job in asked["jobs"]:
         model_class = next(getattr(module, job["model"]) for module in modules if hasattr(module, job["model"]))
         tried = {"code_sha256": runs.code_sha256(model_class), "data_sha256": data.sha256, "runs": {}}
-        told.append(tried)
+        answers.append(tried)
         if asked["only_hash"]:
             continue
         recipe = training.Recipe(**job["recipe"] | {"epochs": EPOCHS})
@@ -42,7 +42,7 @@ def main():
             network = model_class()
             history = training.train(network, few, recipe, job["seed"])
             tried["runs"][precision] = {"history": history, "weights": network.state_dict()}
-    torch.save(told, sys.argv[1])
+    torch.save(answers, sys.argv[1])
 
 
 if __name__ == "__main__":

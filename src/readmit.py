@@ -15,7 +15,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -89,7 +89,9 @@ def _evidence(folder):
         path = path_of(of, folder)
         if path.exists():
             content = json.loads(path.read_text(encoding="utf-8"))
-            yield content if content["schema"] == SCHEMA else _from_schema_1(content)
+            if content.get("schema") != SCHEMA:
+                raise ValueError(f"{path} is of schema {content.get('schema')}, not {SCHEMA}: make it again")
+            yield content  # as it stands: the code of its time does not know fields that a Recipe got since
 
 
 def _arms(content):
@@ -114,6 +116,8 @@ def _title(content):
 def _job(content, name, entry, model_class):
     run = entry["runs"][0]
     commit = run.get("environment", {}).get("git_commit", content["environment"]["git_commit"])
+    for earlier in entry.get("readmitted", []):
+        commit = earlier["by_commit"]
     return Job(
         title=f"{_title(content)}, {name}",
         code_sha256=entry["code_sha256"],
@@ -160,7 +164,8 @@ def _compare(title, before, after):
     for precision, was in before["runs"].items():
         now = after["runs"][precision]
         for one, other in zip(was["history"], now["history"], strict=True):
-            for (_, old), (name, new) in zip(one.items(), other.items(), strict=True):
+            for name, old in one.items():
+                new = other.get(name)
                 if old != new and name != "seconds":
                     raise Refused(f"{title}: {name} of epoch {one['epoch']} in {precision} is {old} and {new}")
         for (_, old), (name, new) in zip(was["weights"].items(), now["weights"].items(), strict=True):
@@ -173,10 +178,10 @@ def _commit_with(job, tree):
     for commit in [job.commit, *_git("log", "--format=%H", "--", "src").split()]:
         try:
             _check_out(tree, commit)
-            (told,) = _probe(tree, [job.asked(then=True)], job.split, only_hash=True)
+            (answer,) = _probe(tree, [job.asked(then=True)], job.split, only_hash=True)
         except (Refused, subprocess.CalledProcessError):
             continue  # that commit is gone, or its code cannot be asked
-        if told["code_sha256"] == job.code_sha256:
+        if answer["code_sha256"] == job.code_sha256:
             return commit
     raise Refused(f"{job.title}: no commit has the code {job.code_sha256[:9]} of this evidence, so train it again")
 
@@ -215,19 +220,6 @@ def _check_out(tree, commit):
 
 def _git(*words, cwd=ROOT):
     return subprocess.run(["git", *words], cwd=cwd, capture_output=True, text=True, check=True).stdout
-
-
-def _from_schema_1(content):
-    """Bring evidence of before splits were named to today's schema; its values stay."""
-    for entry in content["models"].values():
-        entry["recipe"] = asdict(Recipe(**entry["recipe"]))
-        for run in entry["runs"]:
-            run["history"] = [
-                {name.replace("test_", "eval_"): value for name, value in epoch.items()} for epoch in run["history"]
-            ]
-    ((kind, name),) = [(kind, content[kind]) for kind in ("step", "study") if kind in content]
-    order = {"schema": SCHEMA, kind: name, "split": "test"}
-    return order | {key: content[key] for key in ("target", "environment", "models")}
 
 
 def main():
