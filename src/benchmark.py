@@ -10,10 +10,8 @@ import json
 import multiprocessing
 import resource
 import statistics
-import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import torch
 from torch.nn import functional as F
@@ -21,7 +19,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
-from src.data import load_mnist, raw_folder
+from src.data import load_mnist, torchvision_root
 from src.files import RESULTS, write
 from src.images import MEAN, STD
 from src.model import Model_8
@@ -36,9 +34,7 @@ def published_loop():
     """Train and score Model_8 as the published notebooks do; return the seconds of each epoch."""
     turn = transforms.RandomRotation((-7.0, 7.0), fill=(0,))
     to_input = [transforms.ToTensor(), transforms.Normalize((MEAN,), (STD,))]
-    with tempfile.TemporaryDirectory() as root:  # torchvision wants MNIST/raw in it, wherever the files are
-        Path(root, "MNIST").mkdir()
-        Path(root, "MNIST", "raw").symlink_to(raw_folder())
+    with torchvision_root() as root:
         train_set = MNIST(root, train=True, transform=transforms.Compose([turn, *to_input]))
         test_set = MNIST(root, train=False, transform=transforms.Compose(to_input))
     model = Model_8()

@@ -102,6 +102,15 @@ def raw_folder(root=None):
     return next((raw for raw in possible if any(os.path.lexists(raw / name) for name in SHA256)), possible[0])
 
 
+@contextlib.contextmanager
+def torchvision_root():
+    """Yield a root for torchvision, which wants MNIST/raw in it, wherever the files are."""
+    with tempfile.TemporaryDirectory() as root:
+        Path(root, "MNIST").mkdir()
+        Path(root, "MNIST", "raw").symlink_to(raw_folder().resolve())
+        yield root
+
+
 def _expected_sums(raw):
     own = raw / OWN_SUMS
     if not os.path.lexists(own):
@@ -136,9 +145,10 @@ def _download_missing(raw, sums):
                 MNIST(folder, download=True)
             for name in missing:
                 os.replace(Path(folder, "MNIST", "raw", name), raw / name)
-    except (RuntimeError, URLError, OSError):
+    except (RuntimeError, URLError, OSError) as error:
+        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0].rstrip(":")
         raise DataError(
-            f"{raw} lacks {', '.join(missing)} and MNIST could not be downloaded: connect to the network and run "
+            f"{raw} lacks {', '.join(missing)} and MNIST could not be downloaded ({reason}): mend that and run "
             "again, or set MNIST_ROOT (in a notebook: data_dir) to the folder that holds MNIST/raw"
         ) from None
 

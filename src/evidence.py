@@ -113,9 +113,14 @@ def _read(of, folder, remedy):
         raise ValueError(
             f"{path} is not the evidence of {kind} {name}, schema {SCHEMA}: restore or delete it, or {remedy}"
         )
-    content["target"] = Target(**content["target"])
-    for entry in content["models"].values():
-        entry["recipe"] = Recipe(**entry["recipe"])  # a field that is younger than the evidence has its default: off
+    try:
+        content["target"] = Target(**content["target"])
+        for entry in content["models"].values():
+            entry["recipe"] = Recipe(
+                **entry["recipe"]
+            )  # a field that is younger than the evidence has its default: off
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} does not fit today's Target and Recipe ({error}): {remedy}") from None
     return content
 
 

@@ -38,7 +38,7 @@ def network(model_class):
         model = model_class()
         torch.manual_seed(0)
         spelt = []
-        for name, layer in model.named_modules():
+        for name, layer in model.named_modules(remove_duplicate=False):
             if isinstance(layer, nn.Sequential):
                 same = _only_lists_layers(type(layer)) and _attributes(layer) == _attributes(nn.Sequential())
             else:
@@ -90,18 +90,21 @@ def _attributes(layer):
 
 def deciding_code(source=SOURCE):
     """Return what the files of training in the folder `source` define, and the rest of what they execute."""
-    waiting, trees = [FIRST], {}
+    waiting, trees = [FIRST, "__init__"], {}
     while waiting:
         file = waiting.pop()
         if file not in trees:
             trees[file] = _Essence().visit(ast.parse((source / f"{file}.py").read_text(encoding="utf-8")))
             waiting += _imported_files(trees[file], source)
-    meanings, others = {}, []
+    meanings, others, used = {}, [], set().union(*map(_used, trees.values()))
+    if hidden := used & {"importlib", "__import__", "exec"}:
+        raise ValueError(
+            f"{', '.join(hidden)} in {', '.join(trees)} would hide code that decides a run: import it plainly"
+        )
     for _, tree in sorted(trees.items()):
-        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         for node in tree.body:
             if isinstance(node, (ast.Import, ast.ImportFrom)):
-                named = {bound: text for bound, text in _imports(node).items() if bound in used}
+                named = {bound: text for bound, text in _imports(node).items() if bound.split(".")[0] in used}
             elif not (named := {name: _plain(node) for name in _defines(node)}):
                 others.append(_plain(node))
             for name, text in named.items():
@@ -113,7 +116,7 @@ def deciding_code(source=SOURCE):
 
 
 def _imported_files(tree, source):
-    """Name the files of the folder `source` that a tree imports from, in any of the ways that Python has."""
+    """Name the files of the folder `source` that a tree imports from. Raises ValueError for a folder."""
     modules = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -122,7 +125,22 @@ def _imported_files(tree, source):
             module = f"{SOURCE.name}.{node.module or ''}".rstrip(".") if node.level else node.module
             modules += [module, *(f"{module}.{alias.name}" for alias in node.names)]
     files = [module.split(".")[1] for module in modules if module.startswith(f"{SOURCE.name}.")]
+    for file in files:
+        if (source / file).is_dir():
+            raise ValueError(f"src/{file} is a folder, whose code no run's identity would see: make it src/{file}.py")
     return [file for file in files if (source / f"{file}.py").is_file()]
+
+
+def _used(tree):
+    """Return the names that a tree uses, also those that it takes from another file."""
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    taken = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and _is_own(node)]
+    return names | {alias.name for node in taken for alias in node.names}
+
+
+def _is_own(node):
+    return node.level > 0 or node.module.split(".")[0] == SOURCE.name
 
 
 def _imports(node):
@@ -131,11 +149,10 @@ def _imports(node):
     `from src.images import augment` binds a name to its own definition, which counts by itself.
     """
     module = getattr(node, "module", None)
-    own = bool(getattr(node, "level", 0)) or str(module).split(".")[0] == SOURCE.name
     return {
-        alias.asname or alias.name.split(".")[0]: f"{module} {alias.name}"
+        alias.asname or alias.name: f"{module} {alias.name}"
         for alias in node.names
-        if not (isinstance(node, ast.ImportFrom) and own and alias.asname in (None, alias.name))
+        if not (isinstance(node, ast.ImportFrom) and _is_own(node) and alias.asname in (None, alias.name))
     }
 
 
@@ -157,7 +174,7 @@ def _plain(tree):
 
 
 class _Essence(ast.NodeTransformer):
-    """Drop docstrings, what an error says, a Recipe's fields and checks, and where a name is imported from in here."""
+    """Drop docstrings, what an error says, and a Recipe's fields and checks."""
 
     def visit_Expr(self, node):
         return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)

@@ -28,10 +28,11 @@ def main():
     data = load_mnist() if asked["split"] == "test" else load_mnist(split=asked["split"])
     *tensors, _, _, _ = dataclasses.fields(data)
     few = dataclasses.replace(data, **{field.name: getattr(data, field.name)[:IMAGES] for field in tensors})
+    own = str(training.precision(torch.device("cpu")))
     answers = []
     for job in asked["jobs"]:
         model_class = next(getattr(module, job["model"]) for module in modules if hasattr(module, job["model"]))
-        tried = {"code_sha256": runs.code_sha256(model_class), "data_sha256": data.sha256, "runs": {}}
+        tried = {"code_sha256": runs.code_sha256(model_class), "data_sha256": data.sha256, "precision": own, "runs": {}}
         answers.append(tried)
         if asked["only_hash"]:
             continue

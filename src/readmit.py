@@ -22,9 +22,9 @@ import torch
 
 from src import model as models
 from src import probe
-from src.data import raw_folder
+from src.data import DataError, torchvision_root
 from src.evidence import SCHEMA, STEPS, path_of, write_evidence
-from src.files import RESULTS, ROOT, shown
+from src.files import RESULTS, ROOT, shown, write
 from src.identity import code_sha256
 from src.runs import git_commit
 from src.studies import STUDIES
@@ -49,10 +49,11 @@ class Job:
     recipe: dict
     seed: int
     precisions: list
+    code_now: str
 
     def key(self):
         """Return what two jobs have in common that need only one proof."""
-        facts = (self.code_sha256, self.split, self.data_sha256, self.model_now, self.recipe)
+        facts = (self.code_sha256, self.split, self.data_sha256, self.model_now, self.recipe, self.precisions)
         return json.dumps(facts, sort_keys=True)
 
     def asked(self, then):
@@ -80,8 +81,16 @@ def readmit(folder=RESULTS):
         content["environment"]["data_sha256"], proof = proofs[job.key()]
         entry["model"], entry["code_sha256"] = model_class.__name__, code_sha256(model_class)
         entry["readmitted"] = [*entry.get("readmitted", []), proof | {"by_commit": today}]
-    changed = {id(content) for content, *_ in stale}
-    return [write_evidence(content, folder) for content in contents if id(content) in changed]
+    if git_commit() != today:
+        raise Refused("src/ was edited in the meantime: start again")
+    changed = {path_of(content, folder): content for content, *_ in stale}
+    before = {path: path.read_bytes() for path in changed}
+    try:
+        return [write_evidence(content, folder) for content in changed.values()]
+    except OSError:
+        for path, content in before.items():
+            write(path, content)
+        raise
 
 
 def _evidence(folder):
@@ -98,6 +107,8 @@ def _arms(content):
     """Yield the name, the entry and today's model class of each arm."""
     for name, entry in content["models"].items():
         if "step" in content:
+            if not hasattr(models, name):
+                raise ValueError(f"{_title(content)} has {name}, which is not in src/model.py any more")
             yield name, entry, getattr(models, name)
             continue
         arms = STUDIES[content["study"]].arms
@@ -114,8 +125,8 @@ def _title(content):
 
 
 def _job(content, name, entry, model_class):
-    run = entry["runs"][0]
-    commit = run.get("environment", {}).get("git_commit", content["environment"]["git_commit"])
+    run, environments = entry["runs"][0], [run.get("environment", {}) for run in entry["runs"]]
+    commit = (content["environment"] | environments[0])["git_commit"]
     for earlier in entry.get("readmitted", []):
         commit = earlier["by_commit"]
     return Job(
@@ -128,7 +139,8 @@ def _job(content, name, entry, model_class):
         model_now=model_class.__name__,
         recipe=entry["recipe"],
         seed=run["seed"],
-        precisions=sorted({content["environment"]["precision"], "float32"}),
+        precisions=sorted({"float32"} | {(content["environment"] | made_in)["precision"] for made_in in environments}),
+        code_now=code_sha256(model_class),
     )
 
 
@@ -149,6 +161,8 @@ def _proofs(jobs):
                 title = f"{job.title}, by the code of {commit[:9]} and by today's"
                 if before["data_sha256"] != job.data_sha256:
                     raise Refused(f"{title}: the data at hand are not those of the evidence; set MNIST_ROOT")
+                if after["code_sha256"] != job.code_now:
+                    raise Refused("src/ was edited in the meantime: start again")
                 _compare(title, before, after)
                 epochs = after["runs"]["float32"]["history"]
                 steps = sum(math.ceil(epoch["train_total"] / job.recipe["batch_size"]) for epoch in epochs)
@@ -161,6 +175,8 @@ def _proofs(jobs):
 
 def _compare(title, before, after):
     """Raise Refused with the first thing that differs."""
+    if before["precision"] != after["precision"]:
+        raise Refused(f"{title}: the precision here is {before['precision']} and {after['precision']}")
     for precision, was in before["runs"].items():
         now = after["runs"][precision]
         for one, other in zip(was["history"], now["history"], strict=True):
@@ -188,10 +204,8 @@ def _commit_with(job, tree):
 
 def _probe(folder, jobs, split, only_hash=False):
     """Run src/probe.py with the code in `folder`."""
-    with tempfile.NamedTemporaryFile() as out:
-        environment = os.environ | {
-            "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "MNIST_ROOT": str(raw_folder().resolve().parents[1]),
-        }  # fmt: skip
+    with tempfile.NamedTemporaryFile() as out, torchvision_root() as root:
+        environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "MNIST_ROOT": root}
         # -P: not the folder of probe.py before that of the code which it is to try.
         done = subprocess.run(
             [sys.executable, "-P", probe.__file__, out.name], cwd=folder, env=environment,
@@ -225,7 +239,7 @@ def _git(*words, cwd=ROOT):
 def main():
     try:
         written = readmit()
-    except (Refused, OSError, ValueError, subprocess.CalledProcessError) as error:
+    except (Refused, DataError, OSError, TypeError, ValueError, subprocess.CalledProcessError) as error:
         sys.exit(f"Nothing is changed. {error}")
     for path in written:
         print(f"Rewritten: {shown(path)}")

@@ -25,6 +25,7 @@ from src import report
 from src.data import DataError, load_mnist
 from src.evidence import accuracy, gather, percent, write_evidence
 from src.files import KEPT, RESULTS, ROOT, TRIAL, check_writable, shown
+from src.identity import code_sha256
 from src.runs import Place, git_commit, stages
 from src.studies import STUDIES
 
@@ -134,7 +135,15 @@ def _train(waiting, places, data, table):
                     table.add(*key, place.run(record, kept=True))
                     place.release()
                 else:
-                    task = _run.remote(place.model_class, shared, place.recipe, place.seed, place.checkpoint(), commit)
+                    task = _run.remote(
+                        place.model_class,
+                        place.code_sha256,
+                        shared,
+                        place.recipe,
+                        place.seed,
+                        place.checkpoint(),
+                        commit,
+                    )
                     flying[task] = key
             table.show(len(flying), len(waiting))
             if not flying:
@@ -172,7 +181,9 @@ def _cores():
 
 
 @ray.remote(num_cpus=1, num_returns="streaming", max_retries=0)
-def _run(model_class, data, recipe, seed, checkpoint, commit):
+def _run(model_class, expected, data, recipe, seed, checkpoint, commit):
+    if code_sha256(model_class) != expected:
+        raise RuntimeError("src/ was edited after the study began: start the study again")
     torch.set_num_threads(THREADS)
     yield from stages(model_class, data, recipe, seed, checkpoint, commit=commit)
 

@@ -97,7 +97,11 @@ class Place:
             self.lock.acquire(timeout=-1 if wait else 0)
         except Timeout:
             return False
-        write(self._path("owner"), f"process {os.getpid()} on {platform.node()}")
+        try:
+            write(self._path("owner"), f"process {os.getpid()} on {platform.node()}")
+        except OSError:
+            self.lock.release()
+            raise
         return True
 
     def release(self):

@@ -150,8 +150,42 @@ def test_it_is_of_the_code_that_was_imported(tmp_path):
 def test_two_meanings_of_a_name_are_refused(source):
     path = source / "images.py"
     path.write_text(path.read_text() + "\n\ndef predict():\n    pass\n")
-    with pytest.raises(ValueError, match="predict has two meanings in training, images: give one another name"):
+    with pytest.raises(ValueError, match=r"predict has two meanings in .*images: give one another name"):
         deciding_code(source)
+
+
+def test_code_that_it_cannot_see_is_refused(source):
+    text = (source / "images.py").read_text()
+    (source / "images.py").write_text(
+        "import importlib\n" + text.replace("math.pi", 'importlib.import_module("math").pi')
+    )
+    with pytest.raises(ValueError, match=r"importlib in .* would hide code that decides a run: import it plainly"):
+        deciding_code(source)
+    (source / "images.py").unlink()
+    (source / "images").mkdir()
+    (source / "images" / "__init__.py").write_text(text)
+    with pytest.raises(ValueError, match=r"src/images is a folder, whose code no run's identity would see"):
+        deciding_code(source)
+
+
+def test_a_name_that_passes_through_a_file_counts(source):
+    text = (source / "training.py").read_text()
+    text = replace(text, "from src.images", "from src.losses import loss_of\nfrom src.images")
+    (source / "training.py").write_text(replace(text, "F.cross_entropy(logits, labels)\n", "loss_of(logits, labels)\n"))
+    (source / "losses.py").write_text("from torch.nn.functional import cross_entropy as loss_of\n")
+    before = deciding_code(source)
+    (source / "losses.py").write_text("from torch.nn.functional import multi_margin_loss as loss_of\n")
+    assert deciding_code(source) != before
+
+
+class SharedPooling(nn.Sequential):
+    def __init__(self, shared=True):
+        pool = nn.MaxPool2d(2)
+        super().__init__(nn.Conv2d(1, 4, 3), pool, nn.Conv2d(4, 4, 3), *([pool] if shared else []), nn.Flatten())
+
+
+def test_a_layer_that_is_used_twice_is_told_twice():
+    assert len(network(SharedPooling)) == len(network(lambda: SharedPooling(shared=False))) + 1
 
 
 class OwnForward(nn.Sequential):
