@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from src.files import KEPT, ROOT, Damaged, seal, set_aside, shown, unseal, write
 from src.identity import code_sha256
 from src.receptive_field import receptive_field
-from src.training import Recipe, epochs, memory_format, precision
+from src.training import Recipe, epochs, memory_format, new_model, precision
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,7 @@ def stages(model_class, data, recipe, seed, checkpoint=None, *, commit=None, pro
     if checkpoint and checkpoint["environment"] | {"git_commit": ""} == made_with | {"git_commit": ""}:
         made_with, state = checkpoint["environment"], checkpoint["state"]
     history = state["history"] if state else []
-    torch.manual_seed(seed)
-    model = model_class()
+    model = new_model(model_class, seed)
     for reached in epochs(model, data, recipe, seed, state, progress):
         history = reached["history"]
         if data.train_images.device.type == "cpu":

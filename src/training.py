@@ -107,6 +107,12 @@ def evaluate(model, images, labels):
     return Score(loss, (logits.argmax(1) == labels).sum().item(), len(labels))
 
 
+def new_model(model_class, seed):
+    """Make a model with the initial weights that belong to the seed."""
+    torch.manual_seed(seed)
+    return model_class()
+
+
 def train(model, data, recipe, seed, progress=None):
     """Train `model` in place, whole, and return its history: see `epochs`."""
     for state in epochs(model, data, recipe, seed, progress=progress):
@@ -118,7 +124,7 @@ def epochs(model, data, recipe, seed, state=None, progress=None):
     """Train `model` in place and yield, after each epoch, the state to go on from.
 
     `state["history"]` has one record an epoch, scored on the whole evaluation split. `seed` decides the order of the
-    images, the augmentation and dropout; the caller initialises the model. On a processor the same model, data,
+    images, the augmentation and dropout; for the initial weights see `new_model`. On a processor the same model, data,
     recipe, seed, versions and thread count give the same history to the last bit, also when training goes on from an
     earlier call's `state`. The tensors of a state are the ones in use: save it before the next epoch begins. With an
     EMA the model holds the averaged weights once the iteration has ended.
