@@ -92,7 +92,7 @@ OTHER = {  # what is edited first, as another way of writing, and then
     "what the loop calls": (None, edit("images.py", 'padding_mode="zeros"', 'padding_mode="border"')),
     "affine, which was moved": (move_affine, edit("moved.py", 'padding_mode="zeros"', 'padding_mode="border"')),
     "augment behind a module": (through_a_module, edit("images.py", "draw[3] * scale", "draw[4] * scale")),
-    "the seed of the initial weights": (None, edit("training.py", "manual_seed(seed)", "manual_seed(seed + 1)")),
+    "the seed of the initial weights": (None, edit("training.py", "(seed)\n    return", "(seed + 1)\n    return")),
     "a constant": (None, edit("images.py", "0.3081", "0.3")),
     "a constant in a dict": (constants_in_a_dict, edit("images.py", '"std": 0.3081', '"std": 0.3')),
     "where a function comes from": (
