@@ -1,9 +1,10 @@
-"""Time Model_8's whole training in the published kind of loop and in ours, in one run: `python -m src.benchmark`.
+"""Time the way to 99.4 % in the published kind of loop and in ours, in one run: `python -m src.benchmark`.
 
 The published loop is what the public runs of the assignment have in common: torchvision's DataLoader with two
-workers, PIL images turned one at a time by RandomRotation, float32, SGD. Ours is `src.training.train` with Step 3's
-recipe. Both train on 60,000 images and score 10,000 in each of 15 epochs; reading the files is not timed. Each loop
-has a process of its own. For Linux, where peak memory is in KiB.
+workers, PIL images turned one at a time by RandomRotation, float32, SGD, 15 epochs. Ours is `src.training.train` with
+the recipe for few epochs, of which results/study_fewest_epochs.json shows where it ends. Both train Model_8 on 60,000
+images and score 10,000 after each epoch. Reading the files is not timed, preparing the images is. Each loop has a
+process of its own. For Linux, where peak memory is in KiB.
 """
 
 import json
@@ -24,10 +25,11 @@ from src.files import RESULTS, write
 from src.images import MEAN, STD
 from src.model import Model_8
 from src.runs import environment
-from src.studies import RECIPE
-from src.training import train
+from src.studies import QUICK
+from src.training import new_model, train
 
 IMAGES = 60_000
+PUBLISHED_EPOCHS = 15
 
 
 def published_loop():
@@ -41,7 +43,7 @@ def published_loop():
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
 
     seconds = []
-    for _ in range(RECIPE.epochs):
+    for _ in range(PUBLISHED_EPOCHS):
         started = time.perf_counter()
         model.train()
         for images, labels in DataLoader(train_set, batch_size=128, shuffle=True, num_workers=2):
@@ -59,8 +61,12 @@ def published_loop():
 
 
 def our_loop():
-    """Train and score Model_8 as our notebooks do; return the seconds of each epoch."""
-    return [epoch["seconds"] for epoch in train(Model_8(), load_mnist(), RECIPE, seed=0)]
+    """Train and score Model_8 as our notebooks do; return the seconds of each epoch, preparation in the first."""
+    data = load_mnist()
+    started = time.perf_counter()
+    seconds = [epoch["seconds"] for epoch in train(new_model(Model_8, 0), data, QUICK, seed=0)]
+    seconds[0] += time.perf_counter() - started - sum(seconds)
+    return seconds
 
 
 def with_memory(loop):
@@ -77,7 +83,7 @@ def main():
             seconds, memory = process.submit(with_memory, loop).result()
         median = statistics.median(seconds)
         content[name] = {
-            "total_seconds": round(sum(seconds)),
+            "total_seconds": round(sum(seconds), 1),
             "seconds": round(median, 2),
             "images_per_second": round(IMAGES / median),
             "peak_memory_mib": round(memory),
@@ -89,7 +95,7 @@ def main():
             flush=True,
         )
     content["ratio"] = round(sum(content["published"]["epochs"]) / sum(content["ours"]["epochs"]), 2)
-    print(f"the published loop takes {content['ratio']} times as long as ours")
+    print(f"the published loop takes {content['ratio']} times as long")
     write(RESULTS / "benchmark.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 

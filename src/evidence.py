@@ -10,7 +10,7 @@ from pathlib import Path
 
 from src.files import RESULTS, write
 from src.receptive_field import receptive_field
-from src.training import Recipe
+from src.recipe import Recipe
 
 SCHEMA = 2
 STEPS = (1, 2, 3)
@@ -116,9 +116,8 @@ def _read(of, folder, remedy):
     try:
         content["target"] = Target(**content["target"])
         for entry in content["models"].values():
-            entry["recipe"] = Recipe(
-                **entry["recipe"]
-            )  # a field that is younger than the evidence has its default: off
+            # A field that is younger than the evidence has its default: off.
+            entry["recipe"] = Recipe(**entry["recipe"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path} does not fit today's Target and Recipe ({error}): {remedy}") from None
     return content

@@ -2,8 +2,8 @@
 
 That is the network, layer by layer with all settings, and the files that training consists of: src/training.py and
 whatever of src/ it imports, however it refers to it. Comments, docstrings, formatting, the wording of errors and
-which of these files a function stands in do not count; nor does what keeps, reports or draws a run. The values of a
-Recipe are recorded beside the hash, so its fields and checks do not count either.
+which of these files a function stands in do not count; nor does what keeps, reports or draws a run. A recipe is
+recorded beside the hash, value by value, so training does not import src/recipe.py.
 """
 
 import ast
@@ -36,23 +36,30 @@ def network(model_class):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = model_class()
-        torch.manual_seed(0)
+        torch.manual_seed(0)  # layers that are made anew, in the same order, draw the same weights
         spelt = []
         for name, layer in model.named_modules(remove_duplicate=False):
-            if isinstance(layer, nn.Sequential):
-                same = _only_lists_layers(type(layer)) and _attributes(layer) == _attributes(nn.Sequential())
-            else:
-                settings = _settings(layer)
-                same = type(layer).__module__.startswith("torch.nn.") and _equal(layer, type(layer)(**settings))
-                defaults = {key: value.default for key, value in inspect.signature(type(layer)).parameters.items()}
-                changed = {key: value for key, value in settings.items() if value != defaults[key]}
-                spelt.append([name, type(layer).__name__, changed])
-            if not same:
+            settings = _settings(layer)
+            if not _is_made_by(layer, settings):
                 raise TypeError(
                     f"{type(layer).__name__} in {model_class.__name__} is more than a list of torch's layers with "
                     "their own initial weights, which is all that a run's identity sees: build it from nn.Sequential"
                 )
+            if not isinstance(layer, nn.Sequential):
+                spelt.append([name, type(layer).__name__, _without_defaults(layer, settings)])
     return spelt
+
+
+def _is_made_by(layer, settings):
+    """Return whether the settings alone make an equal layer, and whether a list of layers is nothing more."""
+    if isinstance(layer, nn.Sequential):
+        return _only_lists_layers(type(layer)) and _attributes(layer) == _attributes(nn.Sequential())
+    return type(layer).__module__.startswith("torch.nn.") and _equal(layer, type(layer)(**settings))
+
+
+def _without_defaults(layer, settings):
+    defaults = {key: value.default for key, value in inspect.signature(type(layer)).parameters.items()}
+    return {key: value for key, value in settings.items() if value != defaults[key]}
 
 
 def _only_lists_layers(sequential_class):
@@ -174,21 +181,13 @@ def _plain(tree):
 
 
 class _Essence(ast.NodeTransformer):
-    """Drop docstrings, what an error says, and a Recipe's fields and checks."""
+    """Drop docstrings and what an error says."""
 
     def visit_Expr(self, node):
         return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
 
     def visit_Raise(self, node):
         return ast.Raise()
-
-    def visit_ClassDef(self, node):
-        self.generic_visit(node)
-        if node.name == "Recipe":
-            unheeded = ("__post_init__", "__str__")
-            node.body = [part for part in node.body if not isinstance(part, ast.AnnAssign)]
-            node.body = [part for part in node.body if getattr(part, "name", "") not in unheeded]
-        return node
 
 
 # Now, while the files still hold the code that was imported: a notebook may run for hours while somebody edits them.

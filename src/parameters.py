@@ -8,7 +8,8 @@ import torch
 
 from src.evidence import steps_in
 from src.files import KEPT, RESULTS, ROOT, TRIAL, check_writable
-from src.training import Recipe
+from src.reader import as_mnist
+from src.recipe import Recipe
 
 MAX_EPOCHS = 15
 
@@ -25,15 +26,19 @@ class Settings:
     results_dir: Path | None
     train_limit: int | None
     fresh: bool
+    digit: Path | None
 
 
-def check_parameters(executed, *, seed, n_seeds, epochs, batch_size, device, data_dir, results_dir, train_limit, fresh):
+def check_parameters(
+    executed, *, seed, n_seeds, epochs, batch_size, device, data_dir, results_dir, train_limit, fresh, digit=None
+):
     """Check the parameters of a notebook and resolve them into Settings.
 
     `executed` is IPython's `In`: papermill sets a name that no notebook knows without a word, so what it injected is
-    read there. Relative folders count from the checkout. Raises ValueError with the name, the value and what is right.
+    read there. A notebook without a `digit` leaves it out. Relative names count from the checkout. Raises ValueError
+    with the name, the value and what is right.
     """
-    known = {name: value for name, value in locals().items() if name != "executed"}
+    known = {name: value for name, value in locals().items() if name != "executed" and value is not None}
     for cell in executed:
         if cell.startswith("# Parameters"):  # papermill's own heading
             for name in re.findall(r"^(\w+) =", cell, re.MULTILINE):
@@ -46,9 +51,13 @@ def check_parameters(executed, *, seed, n_seeds, epochs, batch_size, device, dat
     _whole("train_limit", train_limit, 0, 60_000)
     if not isinstance(fresh, bool):
         raise ValueError(f"fresh must be True or False, got {fresh!r}")
-    for name in ("data_dir", "results_dir"):
-        if not isinstance(known[name], str):
-            raise ValueError(f"{name} must be a folder's name or empty, got {known[name]!r}")
+    for name in ("data_dir", "results_dir", "digit"):
+        if not isinstance(known.get(name, ""), str):
+            what = "file" if name == "digit" else "folder"
+            raise ValueError(f"{name} must be a {what}'s name or empty, got {known[name]!r}")
+    picture = ROOT / Path(digit).expanduser() if digit else None
+    if picture:
+        as_mnist(picture)  # a bad picture is refused before hours are spent
     if device not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device must be auto, cpu or cuda, got {device!r}")
     if device == "cuda" and not torch.cuda.is_available():
@@ -64,6 +73,7 @@ def check_parameters(executed, *, seed, n_seeds, epochs, batch_size, device, dat
         results_dir=ROOT / Path(results_dir).expanduser() if results_dir else None,
         train_limit=train_limit or None,
         fresh=fresh,
+        digit=picture,
     )
 
 

@@ -9,28 +9,54 @@ import re
 import matplotlib
 import torch
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from src import published
 from src.evidence import accuracy, counted, finals, named, seeds_met
 from src.files import write
-from src.intervals import differences_to_first
+from src.intervals import differences_to_first, mean_over_seeds
+from src.receptive_field import layers
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9")  # told apart by colour-blind readers too
-INK, FAINT = "#222222", "#999999"
+INK, FAINT, SOFT = "#222222", "#777777", "#bbbbbb"
+CLEAR = "#d55e00"  # where something is shown, and for what others reached
+OURS = "#009e73"
+# One colour a model in every figure, told apart by colour-blind readers within a step.
+COLOURS = {
+    "Model_1": "#8c510a", "Model_2": "#e69f00", "Model_3": "#0072b2",
+    "Model_4": "#999933", "Model_5": "#cc79a7", "Model_6": "#56b4e9",
+    "Model_7": CLEAR, "Model_8": OURS, "Model_9": "#332288",
+}  # fmt: skip
+WIDTH = 8.5  # inches: the text of README on GitHub
 
 
-def _figure(width, height, rows=1, columns=1, **options):
+def _figure(height, rows=1, columns=1, width=WIDTH, **options):
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=9)
+        axis.xaxis.label.set_size(9)
+        axis.yaxis.label.set_size(9)
     return figure, axes
+
+
+def _claim(axis, text):
+    axis.set_title(text, loc="left", fontsize=11, color=INK)
+
+
+def _colour(name):
+    """Return the colour of a model; an arm of a study that is no model has ours."""
+    return COLOURS.get(name, OURS)
+
+
+def _minus(text):
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def png(figure):
     """Render a figure as PNG bytes. The same version of matplotlib, which they name, gives the same bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": f"matplotlib {matplotlib.__version__}"})
+    figure.savefig(buffer, format="png", dpi=192, metadata={"Software": f"matplotlib {matplotlib.__version__}"})
     return buffer.getvalue()
 
 
@@ -48,7 +74,7 @@ def save(figure, path):
 def samples(rows):
     """Draw a strip of images: `rows` maps a label to images of shape (N, 1, 28, 28), one row of them each."""
     count = max(len(images) for images in rows.values())
-    figure, axes = _figure(0.85 * count, 0.95 * len(rows), len(rows), count)
+    figure, axes = _figure(0.82 * len(rows), len(rows), count)
     for line, (label, images) in zip(axes, rows.items(), strict=True):
         for axis, image in zip(line, images.cpu(), strict=False):
             axis.imshow(image[0].numpy(), cmap="gray_r")
@@ -56,36 +82,96 @@ def samples(rows):
             axis.set_xticks([])
             axis.set_yticks([])
             axis.spines[:].set_visible(False)
-        line[0].set_ylabel(label, fontsize=9, color=INK)
+        line[0].set_ylabel(label, fontsize=9, color=INK, rotation=0, ha="right", va="center")
     return figure
 
 
 def curves(histories, target):
-    """Draw accuracy by epoch and the gap between training and test; `histories` maps a label to a history."""
-    figure, axes = _figure(10, 3.8, 1, 2)
-    percentages, gap = axes[0]
-    floor = 100
-    for (label, history), colour in zip(histories.items(), COLOURS * len(histories), strict=False):
-        epochs = [e["epoch"] for e in history]
-        test = [accuracy(e) for e in history]
-        train = [accuracy(e, "train") for e in history]
-        floor = min(floor, *test[len(test) // 3 :])
-        percentages.plot(epochs, test, color=colour, marker=".", label=label)
-        gap.plot(epochs, [a - b for a, b in zip(train, test, strict=True)], color=colour, marker=".", label=label)
+    """Draw accuracy by epoch, each line with its name at its end; `histories` maps a label to a history."""
+    figure, axes = _figure(3.6)
+    axis = axes[0][0]
     line = 100 * target.accuracy
-    percentages.axhline(line, color=INK, linewidth=1, linestyle="--", label=f"target {line:.1f} %")
     last = max(len(history) for history in histories.values())
-    percentages.axvspan(last - target.last_epochs + 0.5, last + 0.5, color=FAINT, alpha=0.15, linewidth=0)
-    percentages.set_ylim(min(floor, line) - 0.1, max(100 * target.accuracy + 0.3, 99.75))
-    percentages.set(title="Test accuracy (shaded: what counts; low values cut off)", xlabel="epoch", ylabel="%")
-    gap.axhline(0, color=INK, linewidth=1)
-    gap.set_ylim(-2.5, 1.25)
-    gap.set(title="Training minus test accuracy (cut off at the frame)", xlabel="epoch", ylabel="points")
-    for axis in (percentages, gap):
-        axis.set_xlim(0.5, last + 0.5)
-        axis.set_xticks(range(1, last + 1, 2))
-        axis.grid(axis="y", alpha=0.25)
-    figure.legend(*percentages.get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=6)
+    ends, floor = {}, line
+    for label, history in histories.items():
+        test = [accuracy(e) for e in history]
+        colour = _colour(label.split(",")[0])
+        axis.plot([e["epoch"] for e in history], test, color=colour, marker=".", linewidth=1.6)
+        ends[label] = (test[-1], colour)
+        floor = min(floor, *test[len(test) // 3 :])
+    top = max(max(value for value, _ in ends.values()), line) + 0.2
+    floor -= 0.1
+    axis.axhline(line, color=INK, linewidth=1, linestyle="--")
+    axis.text(0.6, line, f"target {line:.1f} %", fontsize=9, color=INK, va="bottom")
+    axis.axvspan(last - target.last_epochs + 0.5, last + 0.5, color=SOFT, alpha=0.25, linewidth=0)
+    axis.text(
+        last - target.last_epochs / 2 + 0.5, floor, "what counts", fontsize=9, color=FAINT, ha="center", va="bottom"
+    )
+    for label, height in _apart({label: value for label, (value, _) in ends.items()}, (top - floor) / 14).items():
+        value, colour = ends[label]
+        axis.text(last + 0.7, height, f"{label}  {value:.2f}", fontsize=9, color=colour, va="center")
+    axis.set_ylim(floor, top)
+    axis.set_xlim(0.5, last + 0.5)
+    axis.set_xticks(range(1, last + 1, 2))
+    axis.set(xlabel="epoch (what lies below the frame is cut off)", ylabel="test accuracy, %")
+    axis.grid(axis="y", alpha=0.25)
+    return figure
+
+
+def _apart(heights, least):
+    """Move labels apart that would lie on each other, keeping their order; `heights` maps a label to its place."""
+    placed, below = {}, None
+    for label, height in sorted(heights.items(), key=lambda item: item[1]):
+        below = height if below is None else max(height, below + least)
+        placed[label] = below
+    return placed
+
+
+def network(model, image):
+    """Draw a network as the maps that its layers make, and on a digit (1, H, W) what a pixel of each sees."""
+    found = layers(model)
+    figure = Figure(figsize=(WIDTH, 3.5), layout="constrained")
+    blocks, digit = figure.subplots(1, 2, width_ratios=(5.6, 2.6))
+    size = image.shape[-1]
+    at, ticks = 0.0, []
+    shown = [
+        ("image", (1, size, size), 1),
+        *((layer.name.split()[0], layer.shape, layer.receptive_field) for layer in found),
+    ]
+    for name, shape, field in shown:
+        channels, height = shape[0], shape[1] if len(shape) > 1 else 1
+        width = 0.4 + channels / 16
+        blocks.add_patch(Rectangle((at, -height / 2), width, height, facecolor=OURS, alpha=0.25, edgecolor=OURS))
+        blocks.text(at + width / 2, height / 2 + 0.6, f"{channels}", ha="center", va="bottom", fontsize=9, color=OURS)
+        short = name.replace("Conv2d", "conv").replace("MaxPool2d", "pool").replace("GlobalAvgPool", "mean")
+        ticks.append((at + width / 2, f"{short}\n{height}\N{MULTIPLICATION SIGN}{height}\n{field}"))
+        at += width + 0.75
+    blocks.set_xlim(-0.5, at - 0.25)
+    blocks.set_ylim(-size / 2 - 1, size / 2 + 5)
+    blocks.spines[:].set_visible(False)
+    blocks.set_xticks([x for x, _ in ticks], [label for _, label in ticks], fontsize=9)
+    blocks.tick_params(length=0)
+    blocks.set_yticks([])
+    parameters = sum(layer.parameters for layer in found)
+    _claim(blocks, f"{type(model).__name__}: {parameters:,} parameters")
+    blocks.set_xlabel(
+        "layer, size of its maps, pixels of the image that one of theirs sees (green: channels)", fontsize=9
+    )
+
+    digit.imshow(image[0].cpu().numpy(), cmap="gray_r", vmax=500)
+    fields = sorted({layer.receptive_field for layer in found if not layer.global_average})
+    labelled = 0
+    for field in fields:
+        low = size / 2 - field / 2 - 0.5
+        digit.add_patch(Rectangle((low, low), field, field, fill=False, edgecolor=CLEAR, linewidth=1))
+        if field - labelled > 2:  # their labels would lie on each other
+            digit.text(low + field + 0.2, low + field, f"{field}", fontsize=9, color=CLEAR, va="bottom", ha="left")
+            labelled = field
+    widest = max(fields[-1], size)
+    digit.set_xlim(size / 2 - widest / 2 - 1, size / 2 + widest / 2 + 2.5)
+    digit.set_ylim(size / 2 + widest / 2 + 0.5, size / 2 - widest / 2 - 1)
+    digit.axis("off")
+    digit.set_title("what one pixel sees", fontsize=9, color=INK)
     return figure
 
 
@@ -95,7 +181,7 @@ def confusion(labels, predicted):
     counts = torch.bincount(labels.cpu() * classes + predicted.cpu(), minlength=10 * classes).view(10, classes)
     wrong = counts.clone()
     wrong.fill_diagonal_(0)
-    figure, axes = _figure(5, 4.6)
+    figure, axes = _figure(4.6, width=5)
     axis = axes[0][0]
     axis.imshow(wrong.numpy(), cmap="Oranges", vmin=0, vmax=1.5 * max(6, int(wrong.max())))  # dark ink stays legible
     for row in range(10):
@@ -114,20 +200,20 @@ def mistakes(images, labels, logits, count=20):
     wrong = (predicted != labels).nonzero().flatten()
     wrong = wrong[probability[wrong].argsort(descending=True)][:count]
     columns = 10
-    figure, axes = _figure(10, 1.45 * -(-count // columns), -(-count // columns), columns)
+    figure, axes = _figure(1.35 * -(-count // columns), -(-count // columns), columns)
     for axis in axes.flat:
         axis.axis("off")
     for axis, index in zip(axes.flat, wrong.tolist(), strict=False):
         axis.imshow(images[index, 0].cpu().numpy(), cmap="gray_r")
         label, guess, sure = int(labels[index]), int(predicted[index]), 100 * float(probability[index])
-        axis.set_title(f"{label} read as {guess}\n{sure:.0f} % sure", fontsize=8, color=INK)
+        axis.set_title(f"{label} read as {guess}\n{sure:.0f} % sure", fontsize=9, color=INK)
     return figure
 
 
 def overview(contents):
     """Draw the last five epochs of every model against its step's target and the published best."""
     rebuilt = published.rebuilt()
-    figure, axes = _figure(9, 4.2)
+    figure, axes = _figure(4.2)
     axis = axes[0][0]
     ticks = []
     for content in contents:
@@ -137,7 +223,7 @@ def overview(contents):
             for run in entry["runs"]:
                 last = [accuracy(e) for e in run["history"][-5:]]
                 across = [at + 0.1 * (k - len(last) + 1) for k in range(len(last))]
-                axis.scatter(across, last, s=26, color=COLOURS[content["step"] - 1], alpha=0.6, linewidths=0)
+                axis.scatter(across, last, s=26, color=_colour(name), alpha=0.6, linewidths=0)
                 axis.scatter([at], last[-1:], s=70, facecolors="none", edgecolors=INK, linewidths=1.2)
             if name in rebuilt:
                 axis.scatter([at + 0.22], [rebuilt[name]], s=42, marker="D", facecolors="none", edgecolors=INK)
@@ -145,16 +231,16 @@ def overview(contents):
         line = 100 * content["target"].accuracy
         axis.hlines(line, first - 0.5, len(ticks) - 0.5, color=INK, linewidth=1, linestyle="--")
         if first:
-            axis.axvline(first - 0.5, color=FAINT, linewidth=0.8)
+            axis.axvline(first - 0.5, color=SOFT, linewidth=0.8)
         axis.text(first - 0.4, 1.02, f"Step {content['step']}", transform=axis.get_xaxis_transform(), color=INK)
     axis.scatter([], [], s=26, color=INK, alpha=0.6, linewidths=0, label="the last five epochs, left to right")
     axis.scatter([], [], s=70, facecolors="none", edgecolors=INK, linewidths=1.2, label="the final epoch")
     axis.scatter([], [], s=42, marker="D", facecolors="none", edgecolors=INK, label="published: best of all epochs")
     axis.plot([], [], color=INK, linewidth=1, linestyle="--", label="the step's target")
-    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=4)
+    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=4, columnspacing=1.2)
     axis.margins(y=0.1)
     axis.set_xlabel("model and its number of parameters")
-    axis.set_xticks(range(len(ticks)), ticks, fontsize=8.5)
+    axis.set_xticks(range(len(ticks)), ticks, fontsize=9)
     axis.set_xlim(-0.5, len(ticks) - 0.5)
     axis.set_ylabel("test accuracy, %")
     axis.grid(axis="y", alpha=0.25)
@@ -163,90 +249,136 @@ def overview(contents):
 
 def strip(content):
     """Draw each seed's last epochs, those that the target asks for, arm by arm in order of the final accuracy."""
-    figure, axes = _figure(9, 3.8)
+    figure, axes = _figure(3.8)
     axis = axes[0][0]
-    target = content["target"]
-    ticks, seeds, count = [], [], target.last_epochs
-    for arm, entry in content["models"].items():
-        first = ticks[-1] + 2 if ticks else 0
-        by_seed = sorted(counted(entry, target).items(), key=lambda item: item[1][-1])
-        for at, (seed, last) in enumerate(by_seed, first):
-            axis.plot([at, at], [min(last), max(last)], color=FAINT, linewidth=1, zorder=1)
-            axis.scatter([at] * len(last), last, s=18, color=COLOURS[2], alpha=0.5, linewidths=0)
-            axis.scatter([at], last[-1:], s=46, facecolors="none", edgecolors=INK, linewidths=1.2)
-            ticks.append(at)
-            seeds.append(seed)
-        title = f"{arm}: {seeds_met(entry)} of {len(by_seed)} seeds"
-        axis.text((first + ticks[-1]) / 2, 1.02, title, transform=axis.get_xaxis_transform(), ha="center", fontsize=9)
-        if first:
-            axis.axvline(first - 1, color=FAINT, linewidth=0.8)
+    target, at = content["target"], 0
     line = 100 * target.accuracy
-    axis.axhline(line, color=INK, linewidth=1, linestyle="--", label=f"target {line:.1f} %")
+    count, arms = target.last_epochs, content["models"]
+    which = f"each of the last {count} epochs" if count > 1 else "the final epoch"
+    for arm, entry in arms.items():
+        first = at
+        by_seed = sorted(counted(entry, target).values(), key=lambda last: last[-1])
+        colour = _colour(entry["model"])
+        for at, last in enumerate(by_seed, first):
+            axis.plot([at, at], [min(last), max(last)], color=SOFT, linewidth=1, zorder=1)
+            axis.scatter([at] * len(last), last, s=18, color=colour, alpha=0.5, linewidths=0)
+            axis.scatter([at], last[-1:], s=46, facecolors="none", edgecolors=INK, linewidths=1.2)
+        if len(by_seed) > 1:
+            mean = mean_over_seeds([last[-1] for last in by_seed])
+            axis.fill_between([first - 0.5, at + 0.5], mean.low, mean.high, color=colour, alpha=0.2, linewidth=0)
+            axis.plot([first - 0.5, at + 0.5], [mean.mean] * 2, color=colour, linewidth=1.2)
+            says = f"mean of the\nfinal epochs\n{mean.mean:.3f} %"
+            axis.text(at + 0.6, mean.mean, says, fontsize=9, color=colour, va="center")
+        if len(arms) > 1:
+            says = f"{arm}: {seeds_met(entry)} of {len(by_seed)} seeds"
+            axis.text((first + at) / 2, 1.02, says, transform=axis.get_xaxis_transform(), ha="center", fontsize=9)
+        at += 6 if len(arms) > 1 else 1
+    if len(arms) == 1:
+        ((arm, entry),) = arms.items()
+        met = f"{seeds_met(entry)} of {len(entry['runs'])} seeds"
+        _claim(axis, f"{arm} is at {line:.1f} % or above in {which}: {met}")
+    axis.axhline(line, color=INK, linewidth=1, linestyle="--")
+    axis.text(-0.6, line, f"target {line:.1f} %", fontsize=9, color=INK, va="bottom")
     if count > 1:
-        axis.scatter([], [], s=18, color=COLOURS[2], alpha=0.5, linewidths=0, label=f"one of the last {count} epochs")
+        axis.scatter([], [], s=18, color=INK, alpha=0.5, linewidths=0, label=f"one of the last {count} epochs")
     axis.scatter([], [], s=46, facecolors="none", edgecolors=INK, linewidths=1.2, label="the final epoch")
+    axis.fill_between([], [], [], color=INK, alpha=0.2, linewidth=0, label="95 % interval of the mean")
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
-    axis.margins(y=0.1)
-    axis.set_xticks(ticks, seeds, fontsize=8)
-    axis.set_xlim(-0.7, ticks[-1] + 0.7)
-    axis.set(xlabel="seed, in order of its final accuracy", ylabel=f"{content['split']} accuracy, %")
+    axis.margins(y=0.12)
+    axis.set_xticks([])
+    axis.set_xlim(-0.8, at + (4 if len(arms) == 1 else 0))
+    axis.set(xlabel="one column a seed, in order of the final accuracy", ylabel=f"{content['split']} accuracy, %")
     axis.grid(axis="y", alpha=0.25)
     return figure
 
 
 def forest(content):
-    """Draw each arm's difference to the first in points, paired by seed, with 95 % intervals."""
-    finals_by_arm = {arm: finals(entry) for arm, entry in content["models"].items()}
-    baseline, seeds = next(iter(finals_by_arm.items()))
-    by_arm = differences_to_first(finals_by_arm)
-    figure, axes = _figure(9, 1.5 + 0.34 * len(by_arm))
+    """Draw each arm's difference to the first in points, paired by seed, with 95 % intervals, in the study's order."""
+    arms = content["models"]
+    by_arm = differences_to_first({arm: finals(entry) for arm, entry in arms.items()})
+    (baseline, first), *_ = arms.items()
+    figure, axes = _figure(1.3 + 0.3 * len(arms))
     axis = axes[0][0]
-    arms = sorted(by_arm, key=lambda arm: by_arm[arm].mean, reverse=True)
-    for at, arm in enumerate(arms):
-        mean, _, low, high = by_arm[arm]
-        colour = COLOURS[1] if low > 0 or high < 0 else FAINT
-        axis.plot([low, high], [at, at], color=colour, linewidth=2)
-        axis.scatter([mean], [at], s=36, color=colour, zorder=2)
-        value = f"{mean:+.2f}".replace("-", "\N{MINUS SIGN}")
-        axis.text(1.01, at, value, transform=axis.get_yaxis_transform(), va="center", fontsize=9, color=INK)
+    told = []
+    for at, (arm, entry) in enumerate(arms.items()):
+        if arm == baseline:
+            value = f"{mean_over_seeds(list(finals(entry).values())).mean:.3f} %"
+            axis.scatter([0], [at], s=40, color=INK, zorder=2)
+        else:
+            mean, _, low, high = by_arm[arm]
+            value = _minus(f"{mean:+.2f} ({low:+.2f} to {high:+.2f})")
+            colour = CLEAR if low > 0 or high < 0 else FAINT
+            axis.plot([low, high], [at, at], color=colour, linewidth=2)
+            axis.scatter([mean], [at], s=36, color=colour, zorder=2)
+        told.append(f"{value}, holds {seeds_met(entry)} of {len(entry['runs'])}")
     axis.axvline(0, color=INK, linewidth=1)
-    axis.plot([], [], color=COLOURS[1], marker="o", label="interval without 0")
-    axis.plot([], [], color=FAINT, marker="o", label="interval with 0: no difference shown")
+    axis.plot([], [], color=CLEAR, marker="o", label="a difference is shown")
+    axis.plot([], [], color=FAINT, marker="o", label="none is shown: 0 lies in the interval")
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
     axis.set_yticks(range(len(arms)), arms, fontsize=9)
-    axis.set_ylim(-0.6, len(arms) - 0.4)
+    axis.set_ylim(len(arms) - 0.4, -0.6)
+    right = axis.secondary_yaxis("right")
+    right.set_yticks(range(len(arms)), told, fontsize=9)
+    right.spines[:].set_visible(False)
+    right.tick_params(length=0)
     axis.set_xlabel(
-        f"final {content['split']} accuracy minus that of {baseline}, points\n"
-        f"({named(seeds)}, paired; each interval at 95 %)"
+        f"final {content['split']} accuracy minus that of \N{LEFT DOUBLE QUOTATION MARK}{baseline}"
+        f"\N{RIGHT DOUBLE QUOTATION MARK}, points\n({named(finals(first))}, paired; each interval at 95 %)"
     )
     axis.grid(axis="x", alpha=0.25)
     return figure
 
 
 def frontier(content):
-    """Draw accuracy against parameters: our seeds and their means, and single public runs."""
+    """Draw accuracy against parameters: the mean of our seeds, and the best epochs of public runs."""
     line = 100 * content["target"].accuracy
-    figure, axes = _figure(9, 4.8)
+    figure, axes = _figure(5)
     axis = axes[0][0]
-    sizes, means = [], []
-    for arm, entry in sorted(content["models"].items(), key=lambda item: item[1]["parameters"]):
-        values = list(finals(entry).values())
-        sizes.append(entry["parameters"])
-        means.append(sum(values) / len(values))
-        axis.scatter(sizes[-1:] * len(values), values, s=14, color=COLOURS[2], alpha=0.45, linewidths=0)
-        if arm == entry["model"]:
-            axis.annotate(arm, (sizes[-1], max(values)), (0, 7), textcoords="offset points", ha="center")
-    axis.plot(sizes, means, color=COLOURS[2], marker="o", label="ours: mean of the seeds")
-    axis.scatter([], [], s=14, color=COLOURS[2], alpha=0.45, linewidths=0, label="ours: one seed, final epoch")
+
+    public = published.runs()
+    comparable = [run for run in public if run.keeps_to_the_assignment]
+    longer = [run for run in published.records(public) if not run.keeps_to_the_assignment]
     axis.scatter(
-        *zip(*published.runs(), strict=True), s=42, marker="D", facecolors="none", edgecolors=COLOURS[1],
-        label="public: one run, its best epoch",
+        [run.parameters for run in comparable], [run.best for run in comparable], s=12, facecolors="none",
+        edgecolors=SOFT, linewidths=0.7, label=f"public, at most 15 epochs: best epochs of {len(comparable)} runs",
     )  # fmt: skip
-    axis.axhline(line, color=INK, linewidth=1, linestyle="--", label=f"target {line:.1f} %")
-    axis.axvline(8000, color=INK, linewidth=1, linestyle=":", label="budget: fewer than 8,000")
-    axis.margins(y=0.1)
+    for runs, marker, at, label in (
+        (published.records(comparable), "D", -14, "the best of them at its size or below"),
+        (longer, "s", 6, "public, more epochs: the best epoch"),
+    ):
+        axis.scatter(
+            [run.parameters for run in runs], [run.best for run in runs], s=34, marker=marker, facecolors="none",
+            edgecolors=CLEAR, label=label,
+        )  # fmt: skip
+        for run in runs:
+            axis.annotate(
+                f"{run.best:.2f}", (run.parameters, run.best), (0, at), textcoords="offset points", ha="center",
+                fontsize=9, color=CLEAR,
+            )  # fmt: skip
+
+    ours = sorted(content["models"].items(), key=lambda item: item[1]["parameters"])
+    sizes = [entry["parameters"] for _, entry in ours]
+    means = [mean_over_seeds(list(finals(entry).values())) for _, entry in ours]
+    seeds = {len(entry["runs"]) for _, entry in ours}
+    axis.errorbar(
+        sizes, [m.mean for m in means], [m.high - m.mean for m in means], color=OURS, marker="o", capsize=3,
+        label=f"ours, 15 epochs: mean final epoch of {min(seeds)} seeds, 95 % interval",
+    )  # fmt: skip
+    for (arm, entry), mean in zip(ours, means, strict=True):
+        name = f"{arm}\n" if arm == entry["model"] else ""
+        axis.annotate(
+            f"{name}{mean.mean:.2f}", (entry["parameters"], mean.high), (0, 5), textcoords="offset points", ha="center",
+            fontsize=9, color=OURS,
+        )  # fmt: skip
+
+    axis.axhline(line, color=INK, linewidth=1, linestyle="--")
+    axis.text(100, line, f"target {line:.1f} %", fontsize=9, color=INK, va="bottom")
+    axis.axvline(8000, color=INK, linewidth=1, linestyle=":")
+    lowest = min(m.low for m in means)
+    axis.set_ylim(min(lowest, 99.0) - 0.1, max(m.high for m in means) + 0.12)
+    axis.set_xlim(0, 8300)
     axis.xaxis.set_major_formatter("{x:,.0f}")
-    axis.set(xlabel="parameters", ylabel=f"{content['split']} accuracy, %")
+    axis.set(xlabel="parameters (dotted: the budget)", ylabel=f"{content['split']} accuracy, %")
     axis.grid(alpha=0.25)
-    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
+    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
     return figure

@@ -13,6 +13,7 @@ import sys
 import torch
 
 IMAGES, EPOCHS = 2_000, 2
+EMA = 0.5  # a longer memory would not outgrow its warm-up in so few steps
 
 
 def main():
@@ -23,6 +24,9 @@ def main():
     if importlib.util.find_spec("src.variants"):
         modules.append(importlib.import_module("src.variants"))
 
+    recipe_class = importlib.import_module(
+        "src.recipe" if importlib.util.find_spec("src.recipe") else "src.training"
+    ).Recipe
     new_model = getattr(training, "new_model", _new_model)
     asked = json.load(sys.stdin)
     torch.set_num_threads(1)
@@ -37,7 +41,10 @@ def main():
         answers.append(tried)
         if asked["only_hash"]:
             continue
-        recipe = training.Recipe(**job["recipe"] | {"epochs": EPOCHS})
+        changed = {"epochs": EPOCHS}
+        if job["recipe"].get("ema"):
+            changed["ema"] = EMA
+        recipe = recipe_class(**job["recipe"] | changed)
         for precision in job["precisions"]:
             training.precision = lambda device, precision=precision: getattr(torch, precision)
             network = new_model(model_class, job["seed"])

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from typing import NamedTuple
 
 from src.evidence import accuracy
 from src.files import RESULTS
@@ -22,9 +23,40 @@ def rebuilt():
     return {name: model["best"] for name, model in _public()["rebuilt"].items()}
 
 
+class PublicRun(NamedTuple):
+    """One run that somebody published.
+
+    `of` is the repository, `url` the log in it; `best`, `final` and `accuracies` are the test accuracies, in percent,
+    of the best epoch, the last one and all. What a mere write-up leaves open is None.
+    """
+
+    of: str
+    url: str
+    parameters: int
+    epochs: int | None
+    best: float
+    final: float | None
+    accuracies: list | None
+
+    @property
+    def keeps_to_the_assignment(self):
+        """Say whether its log shows fewer than 8,000 parameters and at most 15 epochs."""
+        return self.parameters < 8000 and self.accuracies is not None and len(self.accuracies) <= 15
+
+
 def runs():
-    """Return public results under and near the budget: (parameters, best epoch of one run in percent)."""
-    return [(run["parameters"], run["best"]) for run in _public()["runs"]]
+    """Return the public runs with fewer than 10,000 parameters that were found and read, in order of their size."""
+    return [PublicRun(**run) for run in _public()["runs"]]
+
+
+def records(public_runs):
+    """Return those runs than which no smaller or equal one has a better best epoch."""
+    best, found = 0.0, []
+    for run in sorted(public_runs, key=lambda run: (run.parameters, -run.best)):
+        if run.best > best:
+            best = run.best
+            found.append(run)
+    return found
 
 
 def difference_to_published(name, entry):

@@ -26,9 +26,9 @@ from src.data import DataError, torchvision_root
 from src.evidence import SCHEMA, STEPS, path_of, write_evidence
 from src.files import RESULTS, ROOT, shown, write
 from src.identity import code_sha256
+from src.recipe import Recipe
 from src.runs import git_commit
 from src.studies import STUDIES
-from src.training import Recipe
 
 
 class Refused(RuntimeError):

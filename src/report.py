@@ -1,8 +1,11 @@
 """What README, the notebooks' cards and the figures say, made from the evidence: `python -m src.report`."""
 
+import inspect
 import json
 import re
+import subprocess
 import sys
+import textwrap
 import tomllib
 
 from src import model as models
@@ -13,15 +16,14 @@ from src.evidence import (
     lowest,
     named,
     path_of,
-    percent,
     read_step,
     read_study,
     seeds_met,
     steps_in,
 )
 from src.files import ROOT, shown, write
-from src.intervals import accuracy_interval, differences_to_first, mean_over_seeds, pass_rate_interval
-from src.published import difference_to_published
+from src.intervals import differences_to_first, mean_over_seeds, pass_rate_interval
+from src.published import difference_to_published, rebuilt
 from src.studies import STUDIES
 
 # ---------------------------------------------------------------- numbers as words
@@ -34,24 +36,24 @@ def field_text(entry):
 
 
 def final_text(entry):
-    """Write the final accuracy, of several seeds their mean and standard deviation."""
+    """Write the final accuracy in percent, of several seeds their mean and standard deviation."""
     values = list(finals(entry).values())
     if len(values) == 1:
-        return percent(values[0])
+        return f"{values[0]:.2f}"
     mean = mean_over_seeds(values)
-    return f"{percent(mean.mean)} ± {mean.sd:.2f}"
+    return f"{mean.mean:.2f} ± {mean.sd:.2f}"
 
 
 def met_text(entry):
-    """Write whether the target is met, of several seeds by how many."""
+    """Write whether the target is met: one run speaks for itself only, of several it says how many."""
     met, count = seeds_met(entry), len(entry["runs"])
-    return ("yes" if met else "no") if count == 1 else f"{met} of {count} seeds"
+    return f"this run: {'yes' if met else 'no'}" if count == 1 else f"{met} of {count} seeds"
 
 
 def mean_text(entry):
-    """Write the mean final accuracy of several seeds and its 95 % interval, as two strings."""
+    """Write the mean final accuracy of several seeds in percent and its 95 % interval, as two strings."""
     mean = mean_over_seeds(list(finals(entry).values()))
-    return f"{mean.mean:.3f} %", f"{mean.low:.3f} to {mean.high:.3f} %"
+    return f"{mean.mean:.3f}", f"{mean.low:.3f} to {mean.high:.3f}"
 
 
 def sd_text(entry):
@@ -66,10 +68,9 @@ def rate_text(entry):
 
 
 def reach_text(target):
-    """Write what a target asks of a seed."""
+    """Write in which epochs a seed has to reach a target's accuracy."""
     count = target.last_epochs
-    where = f"in each of the last {count} epochs" if count > 1 else "in the final epoch"
-    return f"{100 * target.accuracy:.1f} % {where}"
+    return f"each of the last {count}" if count > 1 else "the final one"
 
 
 def published_text(name, entry):
@@ -79,7 +80,7 @@ def published_text(name, entry):
         return None
     best, theirs, difference, chance = compared
     return (
-        f"best epoch {percent(best)} against {percent(theirs)}, one run each: "
+        f"best epoch {best:.2f}, published {theirs:.2f}, one run each: "
         f"{'within' if chance else 'outside'} what chance explains ({difference:+.2f})"
     )
 
@@ -89,117 +90,127 @@ def epochs_of(entry):
     return len(entry["runs"][0]["history"])
 
 
+def table(*rows, right=()):
+    """Write a Markdown table: the first row is its head; the columns that `right` numbers are flush right."""
+    head, *body = rows
+    rule = ["-:" if column in right else "-" for column in range(len(head))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *body))
+
+
 # ---------------------------------------------------------------- the parts of README and the cards
 
 
 def card_result(content):
-    """Write the Result lines of a step's card: one for each model."""
-    target, lines = content["target"], []
-    for name, entry in content["models"].items():
-        interval = ""
-        if len(entry["runs"]) == 1:
-            last = entry["runs"][0]["history"][-1]
-            low, high = accuracy_interval(last["eval_correct"], last["eval_total"])
-            interval = f" (95 % interval {100 * low:.2f} to {100 * high:.2f})"
-        line = (
-            f"- **{name}**, {entry['parameters']:,} parameters, receptive field {field_text(entry)}: "
-            f"final epoch **{final_text(entry)}**{interval}, lowest of the last {target.last_epochs} epochs "
-            f"{percent(lowest(entry, target))} ({named(finals(entry))}). Target met: **{met_text(entry)}**."
+    """Write the Result table of a step's card: one row for each model."""
+    target = content["target"]
+    rows = [
+        (
+            "model", "parameters", "receptive field", "final epoch, %", f"lowest of the last {target.last_epochs}, %",
+            f"holds {100 * target.accuracy:.1f} %", "published: best epoch, %",
         )
-        published = published_text(name, entry)
-        lines.append(f"{line} Published: {published}." if published else line)
-    return "\n".join(lines)
-
-
-def card_studies(contents):
-    """Write what the studies over seeds add to the Result lines of Step 3's card."""
-    lines = []
-    for content in contents:
-        target = content["target"]
-        for entry in content["models"].values():
-            mean, interval = mean_text(entry)
-            lines.append(
-                f"- **Study {content['study']}**: {entry['model']}, {epochs_of(entry)} epochs, {named(finals(entry))}: "
-                f"mean final accuracy **{mean}** (95 % interval {interval}), standard deviation of a seed "
-                f"{sd_text(entry)}, lowest {percent(lowest(entry, target))}. {reach_text(target)}: "
-                f"**{met_text(entry)}** (95 % interval of the rate {rate_text(entry)})."
+    ]  # fmt: skip
+    for name, entry in content["models"].items():
+        rows.append(
+            (
+                name, f"{entry['parameters']:,}", field_text(entry), f"**{final_text(entry)}**",
+                f"{lowest(entry, target):.2f}", met_text(entry), f"{rebuilt()[name]:.2f}" if name in rebuilt() else "",
             )
-    return "\n".join(lines)
+        )  # fmt: skip
+    return table(*rows, right=(1, 3, 4, 6))
 
 
-def claim(content):
-    """Write what README claims of a model, from the study of its declared seeds."""
-    ((name, entry),) = content["models"].items()
-    mean, interval = mean_text(entry)
-    return (
-        f"**{name}**, with **{entry['parameters']:,} parameters**, classifies **{mean}** of the 10,000 test "
-        f"images after {epochs_of(entry)} epochs: the mean of {named(finals(entry))}, declared before they ran "
-        f"(95 % interval {interval}). {reach_text(content['target'])}: **{met_text(entry)}**; the lowest of these "
-        f"epochs is **{percent(lowest(entry, content['target']))}**."
-    )
+def studies_table(contents):
+    """Write what the studies that stand for a claim found over their seeds: README's first table, and Step 3's."""
+    rows = [
+        (
+            "", "parameters", "epochs", "mean of the final epochs, % (95 % interval)", "epochs that count",
+            "lowest of these, %", "seeds that hold 99.4 %",
+        )
+    ]  # fmt: skip
+    for content in contents:
+        link = f"results/study_{content['study']}.json"
+        for arm in STUDIES[content["study"]].claims:
+            entry = content["models"][arm]
+            mean, interval = mean_text(entry)
+            rows.append(
+                (
+                    f"[{arm}]({link})", f"{entry['parameters']:,}", str(epochs_of(entry)), f"**{mean}** ({interval})",
+                    reach_text(content["target"]), f"{lowest(entry, content['target']):.2f}", f"**{met_text(entry)}**",
+                )
+            )  # fmt: skip
+    return table(*rows, right=(1, 2, 5))
 
 
 def steps_table(contents):
     """Write README's table: one row for each model of the steps' evidence."""
-    base = f"https://colab.research.google.com/github/{repository()}/blob/main/notebooks"
     rows = [
-        "| step | model | what it is | parameters | receptive field | final test accuracy | lowest of last five "
-        "| step's target | met | seeds |",
-        "| - | - | - | -: | - | -: | -: | -: | - | -: |",
+        ("step", "model", "what it is", "parameters", "final epoch, %", "lowest of the last 5, %", "holds the line")
     ]
     for content in contents:
-        target, notebook = content["target"], f"Step{content['step']}.ipynb"
-        links = (
-            f"[{content['step']}](notebooks/{notebook}) "
-            f"([Colab]({base}/{notebook}), [evidence](results/Step{content['step']}.json))"
-        )
+        target, step = content["target"], content["step"]
+        link = f"[{step}](notebooks/Step{step}.ipynb)"
         for name, entry in content["models"].items():
-            cells = (
-                links, name, what_changed(name), f"{entry['parameters']:,}", field_text(entry), final_text(entry),
-                percent(lowest(entry, target)), f"{100 * target.accuracy:.1f} %", met_text(entry),
-                str(len(entry["runs"])),
+            rows.append(
+                (
+                    link, name, what_changed(name), f"{entry['parameters']:,}", final_text(entry),
+                    f"{lowest(entry, target):.2f}", f"{100 * target.accuracy:.1f}: {met_text(entry).split(': ')[-1]}",
+                )
             )  # fmt: skip
-            rows.append("| " + " | ".join(cells) + " |")
-            links = ""
-    return "\n".join(rows)
+            link = ""
+    return table(*rows, right=(3, 4, 5))
 
 
-def studies_table(contents):
-    """Write README's table of the studies that stand for a claim: one row for each arm."""
-    rows = [
-        "| study | model | parameters | epochs | seeds | mean final accuracy, 95 % interval | sd of a seed | lowest | "
-        "what a seed has to reach | seeds that do, 95 % interval of the rate |",
-        "| - | - | -: | -: | - | - | -: | -: | - | - |",
-    ]
+def search(contents):
+    """Write what the studies on the validation split found: one table for each question."""
+    parts = []
     for content in contents:
-        name, link = content["study"].replace("_", " "), f"results/study_{content['study']}.json"
-        for entry in content["models"].values():
-            mean, interval = mean_text(entry)
-            cells = (
-                f"[{name}]({link})", entry["model"], f"{entry['parameters']:,}", str(epochs_of(entry)),
-                named(finals(entry)).split(" ", 1)[1], f"**{mean}** ({interval})", sd_text(entry),
-                percent(lowest(entry, content["target"])), reach_text(content["target"]),
-                f"**{met_text(entry)}** ({rate_text(entry)})",
+        study, link = STUDIES[content["study"]], f"[runs](study_{content['study']}.json)"
+        rows = [(link, "parameters", "seeds", "final accuracy, %", "lowest seed, %", "loss")]
+        for arm, entry in content["models"].items():
+            losses = [run["history"][-1]["eval_loss"] for run in entry["runs"]]
+            rows.append(
+                (
+                    f"**{arm}**" if arm == study.chosen else arm, f"{entry['parameters']:,}",
+                    named(finals(entry)).split(" ", 1)[1], with_error(finals(entry).values(), 3),
+                    f"{min(finals(entry).values()):.2f}", with_error(losses, 4),
+                )
             )  # fmt: skip
-            rows.append("| " + " | ".join(cells) + " |")
-    return "\n".join(rows)
+        parts.append(f"### {study.question}\n\n{table(*rows, right=(1, 3, 4, 5))}")
+    return "\n\n".join(parts)
+
+
+def with_error(values, digits):
+    """Write the mean of one value a seed and its standard error."""
+    mean = mean_over_seeds(list(values))
+    return f"{mean.mean:.{digits}f} ± {mean.sd / len(values) ** 0.5:.{digits}f}"
 
 
 def speed(benchmark):
-    """Write how fast our loop is, from results/benchmark.json."""
-    ours, published, where = benchmark["ours"], benchmark["published"], benchmark["environment"]
-    return (
-        f"The {len(ours['epochs'])} epochs of Model_8, augmentation and scoring included, take "
-        f"**{ours['total_seconds']} s** ({ours['seconds']} s an epoch, {ours['images_per_second']:,} images/s, peak "
-        f"memory {ours['peak_memory_mib']:,} MiB). The published kind of loop needs "
-        f"**{published['total_seconds']} s** for as many epochs of the same model ({published['seconds']} s, "
-        f"{published['images_per_second']:,} images/s, {published['peak_memory_mib']:,} MiB): "
-        f"**{benchmark['ratio']} times as long**. Both in one run of `python -m src.benchmark` on {where['threads']} "
-        f"cores of an {where['processor']}; an epoch's time is the median, images are those of training, memory is "
-        "that of the main process and its largest data worker. The loops differ in data pipeline, precision (ours "
-        f"{where['precision']}, the published one float32), augmentation, optimiser and averaging, so the ratio has no "
+    """Write how long the way to the line takes, from results/benchmark.json."""
+    where = benchmark["environment"]
+    rows = [("training Model_8", "epochs", "seconds in all", "seconds an epoch", "images a second", "peak memory, MiB")]
+    for name, loop in (("ours, the recipe for few epochs", "ours"), ("the published kind of loop", "published")):
+        told = benchmark[loop]
+        rows.append(
+            (
+                name, str(len(told["epochs"])), f"**{told['total_seconds']:.0f}**", f"{told['seconds']:.1f}",
+                f"{told['images_per_second']:,}", f"{told['peak_memory_mib']:,}",
+            )
+        )  # fmt: skip
+    note = (
+        f"**{benchmark['ratio']:.1f} times less.** Both in one run of `python -m src.benchmark` on {where['threads']} "
+        f"cores of an {where['processor']}, ours in {where['precision']}, the published one in float32. Preparation, "
+        "augmentation and scoring are counted; an epoch's time is the median; memory is that of the main process and "
+        "its largest data worker. The loops differ in everything from data pipeline to optimiser, so the ratio has no "
         "single cause."
     )
+    return table(*rows, right=range(1, 6)) + "\n\n" + note
+
+
+def layers_of(model_class):
+    """Return the lines of src/model.py that list a model's layers."""
+    listed = re.search(r"super\(\).__init__\(\n(.*?)\n +\)\n", inspect.getsource(model_class), re.DOTALL)[1]
+    return textwrap.dedent(listed)
 
 
 def what_changed(name):
@@ -214,24 +225,26 @@ def step_lines(content, compare=True):
     """Write the table that ends a notebook: target, measured and met; `compare` with what is published."""
     target = content["target"]
     yield f"Target: {target}.\n"
-    yield f"{'model':8}  {'parameters':>10}  {'final epoch':>16}  {'lowest of the last':>18}  met"
+    yield f"{'model':8}  {'parameters':>10}  {'final epoch, %':>14}  {'lowest of the last, %':>21}  met"
     for name, entry in content["models"].items():
-        lowest_text = percent(lowest(entry, target))
-        yield f"{name:8}  {entry['parameters']:>10,}  {final_text(entry):>16}  {lowest_text:>18}  {met_text(entry)}"
+        yield (
+            f"{name:8}  {entry['parameters']:>10,}  {final_text(entry):>14}  {lowest(entry, target):>21.2f}  "
+            f"{met_text(entry)}"
+        )
         if compare and (published := published_text(name, entry)):
-            yield f"{'':8}  published: {published}"
+            yield f"{'':8}  {published}"
 
 
 def seeds_lines(contents):
     """Write how studies ended over their seeds."""
     width = max(len(arm) for content in contents for arm in content["models"])
-    yield f"{'':{width}}  epochs  mean final  95 % interval       sd     lowest   target met, 95 % interval of the rate"
+    yield f"{'':{width}}  epochs  mean, %  95 % interval        sd  lowest  target met, 95 % interval of the rate"
     for content in contents:
         for arm, entry in content["models"].items():
             mean, interval = mean_text(entry)
             yield (
-                f"{arm:{width}}  {epochs_of(entry):>6}  {mean:>10}  {interval:18}  {sd_text(entry)}  "
-                f"{percent(lowest(entry, content['target']))}  {met_text(entry)}, {rate_text(entry)}"
+                f"{arm:{width}}  {epochs_of(entry):>6}  {mean:>7}  {interval:16}  {sd_text(entry)}  "
+                f"{lowest(entry, content['target']):6.2f}  {met_text(entry)}, {rate_text(entry)}"
             )
 
 
@@ -239,12 +252,11 @@ def changes_lines(content):
     """Write what each change in a study makes of its first arm."""
     difference = differences_to_first({arm: finals(entry) for arm, entry in content["models"].items()})
     width = max(map(len, content["models"]))
-    yield f"{'':{width}}  parameters  mean final  lowest of last 5  minus the first, 95 % interval"
+    yield f"{'':{width}}  parameters  mean, %  lowest  minus the first, 95 % interval"
     for arm, entry in content["models"].items():
         mean, _ = mean_text(entry)
         gap = "{0.mean:+.3f}  ({0.low:+.3f} to {0.high:+.3f})".format(difference[arm]) if arm in difference else ""
-        lowest_text = percent(lowest(entry, content["target"]))
-        yield f"{arm:{width}}  {entry['parameters']:>10,}  {mean:>10}  {lowest_text:>16}  {gap}"
+        yield f"{arm:{width}}  {entry['parameters']:>10,}  {mean:>7}  {lowest(entry, content['target']):6.2f}  {gap}"
 
 
 # ---------------------------------------------------------------- figures
@@ -286,6 +298,12 @@ def repository():
     return "/".join(url.rstrip("/").split("/")[-2:])
 
 
+def name_from(origin, project):
+    """Return pyproject.toml's text with the repository that git's `origin` names; as it is where that is not GitHub."""
+    found = re.search(r"github\.com[:/]([\w.-]+/[\w.-]+?)(\.git)?/?$", origin)
+    return re.sub(r"(https://github\.com/)[\w.-]+/[\w.-]+", rf"\g<1>{found[1]}", project) if found else project
+
+
 def between(text, name, content):
     """Replace what stands between <!-- name --> and <!-- /name -->. Raises ValueError where the marks are missing."""
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
@@ -308,22 +326,31 @@ def texts(root=ROOT):
     benchmark = json.loads((results / "benchmark.json").read_text(encoding="utf-8"))
     readme = root / "README.md"
     bootstrap = notebooks[1].read_text(encoding="utf-8")
-    studies = [read_study(name, results) for name in _carried_out(results) if STUDIES[name].readme]
+    studies = [read_study(name, results) for name in carried_out(results) if STUDIES[name].claims]
     generated = {
-        "claim": "\n\n".join(claim(content) for content in studies if STUDIES[content["study"]].readme == "claim"),
         "studies": studies_table(studies),
+        "network": f"```python\n{layers_of(models.Model_8)}\n```",
         "table": steps_table(contents),
         "speed": speed(benchmark),
     }
+    log = results / "search.md"
+    choices = [read_study(name, results) for name in carried_out(results) if STUDIES[name].question]
     text = with_repository(readme.read_text(encoding="utf-8"), bootstrap)
     for name, part in generated.items():
         text = between(text, name, part)
-    found = {readme: text}
+    citation = root / "CITATION.cff"
+    found = {
+        readme: text,
+        citation: with_repository(citation.read_text(encoding="utf-8"), bootstrap),
+        log: between(log.read_text(encoding="utf-8"), "search", search(choices)),
+    }
     for content in contents:
         path = notebooks[content["step"]]
         notebook = json.loads(with_repository(path.read_text(encoding="utf-8"), bootstrap))
         card = notebook["cells"][1]
-        result = card_result(content) + ("\n" + card_studies(studies) if content["step"] == STEPS[-1] else "")
+        result = card_result(content)
+        if content["step"] == STEPS[-1]:
+            result += "\n\n" + studies_table(studies).replace("(results/", "(../results/")
         card["source"] = between("".join(card["source"]), "result", result).splitlines(keepends=True)
         notebook["metadata"].pop("papermill", None)  # it tells when and where one execution took place, and so do cells
         for cell in notebook["cells"]:
@@ -336,21 +363,27 @@ def texts(root=ROOT):
 def figures(root=ROOT):
     """Draw every figure of results/ from the evidence under `root`: yield its path and its PNG bytes."""
     results = root / "results"
-    contents = [read_step(step, results) for step in STEPS]
+    contents = steps_in(results)
     for content in contents:
         yield results / f"Step{content['step']}.png", plots.png(step_figure(content))
-    yield results / "overview.png", plots.png(plots.overview(contents))
-    for name in _carried_out(results):
+    if contents:
+        yield results / "overview.png", plots.png(plots.overview(contents))
+    for name in carried_out(results):
+        if not STUDIES[name].figure:
+            continue
         picture = path_of({"study": name}, results).with_suffix(".png")
         yield picture, plots.png(study_figure(read_study(name, results)))
 
 
-def _carried_out(results):
+def carried_out(results):
     """Name the studies that have evidence: one that is only declared is not told of yet."""
     return [name for name in STUDIES if path_of({"study": name}, results).exists()]
 
 
 def main():
+    project = ROOT / "pyproject.toml"
+    origin = subprocess.run(["git", "remote", "get-url", "origin"], cwd=ROOT, capture_output=True, text=True).stdout
+    write(project, name_from(origin.strip(), project.read_text(encoding="utf-8")))
     try:
         made = {path: text.encode() for path, text in texts().items()} | dict(figures())
     except (OSError, ValueError) as error:

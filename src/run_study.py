@@ -83,7 +83,7 @@ def carry_out(name, seeds=None, train_limit=None, fresh=False):
     environment = next(iter(runs.values()))[0].environment
     content = gather({"study": name}, data.split, study.target, runs, environment)
     path = write_evidence(content, RESULTS if complete else TRIAL)
-    if complete:
+    if complete and study.figure:
         report.save_study_figure(content, RESULTS)
     return path, table.failed
 

@@ -17,7 +17,8 @@ from filelock import FileLock, Timeout
 from src.files import KEPT, ROOT, Damaged, seal, set_aside, shown, unseal, write
 from src.identity import code_sha256
 from src.receptive_field import receptive_field
-from src.training import Recipe, epochs, memory_format, new_model, precision
+from src.recipe import Recipe
+from src.training import epochs, memory_format, new_model, precision, predict
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Run:
     code_sha256: str
     environment: dict
     kept: bool
+
+    def predict(self, images):
+        """Return the logits of uint8 images (N, 1, 28, 28) as the files have them: the recipe prepares them here."""
+        return predict(self.model, images, self.recipe)
 
 
 def fit(model_class, data, recipe, seed, *, folder=KEPT, fresh=False, progress=None):

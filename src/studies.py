@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from src import variants
 from src.evidence import Target
-from src.model import Model_7, Model_8, Model_9
-from src.training import Recipe
+from src.model import Model_4, Model_5, Model_6, Model_7, Model_8, Model_9
+from src.recipe import Recipe
 
 
 class Study(NamedTuple):
@@ -14,8 +14,8 @@ class Study(NamedTuple):
 
     `arms` maps the name of each arm to its model and recipe; each is trained from each of the `seeds` and scored on
     the `split`: "test", or "validation" for a choice that must not see the test images. `figure` names the function
-    of src/plots.py that draws the evidence. `readme` is where README tells of it beside the figure: "claim" (what it
-    begins with, for one arm), "table" (of the seeds, which holds the claims too) or "" (nowhere).
+    of src/plots.py that draws the evidence, "" for none. `claims` are the arms of which README's first table tells. Of
+    a choice, results/search.md tells, with the `question` that it was to answer and the arm that was `chosen`.
     """
 
     arms: dict
@@ -23,77 +23,279 @@ class Study(NamedTuple):
     target: Target = Target()
     split: str = "test"
     figure: str = "strip"
-    readme: str = ""
+    claims: tuple = ()
+    question: str = ""
+    chosen: str = ""
+
+
+def choice(question, arms, chosen=""):
+    """Return a study that chooses: on the validation split, with four seeds that no claim is made of."""
+    return Study(arms, range(100, 104), split="validation", figure="", question=question, chosen=chosen)
 
 
 AS_PUBLISHED = Recipe(rotation=5.0)  # line B's last
-# Step 3's recipes. They were chosen on the validation split; results/search.md holds what was tried.
-RECIPE = Recipe(
-    epochs=15, optimizer="adamw", lr=0.01, weight_decay=0.01,
-    rotation=10.0, translation=2.0, scale=0.1, shear=0.15, ema=0.998,
+# Where the choices of Step 3's recipes started from.
+START = Recipe(
+    epochs=15, optimizer="adamw", lr=0.01, weight_decay=0.01, fall=0.4,
+    straighten=True, spread=0.5,
+    rotation=8.0, translation=1.5, scale=0.08, shear=0.1, settle=0.3, settle_to=0.25,
+    ema=0.998, ema_warmup=True,
 )  # fmt: skip
-# A little less augmentation: on the validation split better for Model_9 and for short trainings.
-MILD = replace(RECIPE, rotation=8.0, translation=1.5, scale=0.08, shear=0.1)
-# A short training cannot wait for the average over a constant rate's noise: the rate falls. A very short one takes
-# larger steps and averages over fewer.
-FALLING = replace(RECIPE, schedule="cosine", warmup=0.2)
-QUICK = replace(MILD, lr=0.02, schedule="cosine", warmup=0.2, ema=0.99)
+# A small network has little to spare for augmentation.
+SLIGHT = replace(START, rotation=4.0, translation=0.75, scale=0.04, shear=0.05)
+# A short training takes larger and more steps, averages over fewer, and has no time for much augmentation.
+START_QUICK = replace(
+    START, epochs=3, batch_size=64, lr=0.02, warmup=0.1, fall=0.7,
+    rotation=4.0, translation=1.0, scale=0.04, shear=0.05, settle=0.35, settle_to=0.0, ema=0.99,
+)  # fmt: skip
+# Where later rounds started from: images bend, a short training takes more steps, a small network settles earlier.
+BENT = replace(START, lr=0.02, elastic=2.0)
+MORE_STEPS = replace(START_QUICK, batch_size=32)
+SETTLED = replace(SLIGHT, lr=0.02, settle=0.4)
+# What was chosen; results/search.md tells from what.
+RECIPE = replace(BENT, settle=0.4)
+AS_THEY_COME = replace(RECIPE, straighten=False, spread=0.0)  # what a sceptic asks for: no preparation
+SMALL = replace(SETTLED, elastic=2.0)
+QUICK = replace(MORE_STEPS, ema=0.995)
 
-STUDIES = {
-    "record": Study({"Model_8": (Model_8, RECIPE)}, seeds=range(30), readme="claim"),
-    "smallest": Study({"Model_9": (Model_9, MILD)}, seeds=range(10), readme="claim"),
+CHOICES = {
+    "choose_preparation": choice(
+        "How much should be done to an image before the network sees it? (three epochs)",
+        {
+            "nothing": (Model_8, replace(START_QUICK, straighten=False, spread=0.0)),
+            "straighten": (Model_8, replace(START_QUICK, spread=0.0)),
+            "straighten, spread 0.25": (Model_8, replace(START_QUICK, spread=0.25)),
+            "straighten, spread 0.5": (Model_8, START_QUICK),
+            "straighten, spread 0.75": (Model_8, replace(START_QUICK, spread=0.75)),
+            "straighten, spread 1": (Model_8, replace(START_QUICK, spread=1.0)),
+        },
+        chosen="straighten, spread 0.5",
+    ),
+    "choose_quick": choice(
+        "What does a training of two epochs want?",
+        {
+            "batches of 64, rate 0.02, from 4 degrees": (Model_8, replace(START_QUICK, epochs=2)),
+            "rate 0.01": (Model_8, replace(START_QUICK, epochs=2, lr=0.01)),
+            "rate 0.03": (Model_8, replace(START_QUICK, epochs=2, lr=0.03)),
+            "batches of 32": (Model_8, replace(START_QUICK, epochs=2, batch_size=32)),
+            "batches of 32, rate 0.01": (Model_8, replace(START_QUICK, epochs=2, batch_size=32, lr=0.01)),
+            "from 2 degrees": (
+                Model_8, replace(START_QUICK, epochs=2, rotation=2.0, translation=0.5, scale=0.02, shear=0.025),
+            ),
+            "from 6 degrees": (
+                Model_8, replace(START_QUICK, epochs=2, rotation=6.0, translation=1.5, scale=0.06, shear=0.075),
+            ),
+            "rate falls from the warm-up on": (Model_8, replace(START_QUICK, epochs=2, fall=0.9)),
+        },
+        chosen="batches of 32",
+    ),
+    "choose_quicker": choice(
+        "Does anything help on top of these batches of 32? (Little: see that arm above)",
+        {
+            "average over twice as many steps": (Model_8, replace(MORE_STEPS, epochs=2, ema=0.995)),
+            "average over half as many steps": (Model_8, replace(MORE_STEPS, epochs=2, ema=0.98)),
+            "rate 0.03": (Model_8, replace(MORE_STEPS, epochs=2, lr=0.03)),
+            "batches of 24": (Model_8, replace(MORE_STEPS, epochs=2, batch_size=24)),
+            "augmentation ends at half-time": (Model_8, replace(MORE_STEPS, epochs=2, settle=0.5)),
+            "half a pixel of bending": (Model_8, replace(MORE_STEPS, epochs=2, elastic=0.5)),
+            "rate falls from the warm-up on": (Model_8, replace(MORE_STEPS, epochs=2, fall=0.9)),
+        },
+        chosen="average over twice as many steps",
+    ),
+    "choose_long": choice(
+        "What does a training of fifteen epochs want?",
+        {
+            "batches of 128, rate 0.01, 8 degrees": (Model_8, START),
+            "10 degrees, 2 pixels": (Model_8, replace(START, rotation=10.0, translation=2.0, scale=0.1, shear=0.15)),
+            "6 degrees, 1 pixel": (Model_8, replace(START, rotation=6.0, translation=1.0, scale=0.06, shear=0.08)),
+            "batches of 64": (Model_8, replace(START, batch_size=64)),
+            "rate 0.02": (Model_8, replace(START, lr=0.02)),
+            "rate falls over the last 70 %": (Model_8, replace(START, fall=0.7)),
+        },
+        chosen="rate 0.02",
+    ),
+    "choose_elastic": choice(
+        "How far should images bend? (fifteen epochs, rate 0.02, beside which see that arm above)",
+        {
+            "1 pixel": (Model_8, replace(BENT, elastic=1.0)),
+            "2 pixels": (Model_8, BENT),
+            "1 pixel, and 4 degrees in place of 8": (Model_8, replace(SLIGHT, lr=0.02, elastic=1.0)),
+            "2 pixels, and 4 degrees in place of 8": (Model_8, replace(SLIGHT, lr=0.02, elastic=2.0)),
+        },
+        chosen="2 pixels",
+    ),
+    "choose_more": choice(
+        "Does anything help on top of these two pixels? (No: 2 pixels above are better)",
+        {
+            "batches of 64": (Model_8, replace(BENT, batch_size=64)),
+            "3 pixels": (Model_8, replace(BENT, elastic=3.0)),
+            "10 degrees, 2 pixels": (Model_8, replace(BENT, rotation=10.0, translation=2.0, scale=0.1, shear=0.15)),
+        },
+    ),
+    "choose_settling": choice(
+        "When should augmentation settle, and the rate fall, so that the last five epochs are all good?",
+        {
+            "over the last 30 % and 40 %": (Model_8, BENT),
+            "over the last 40 %, both": (Model_8, replace(BENT, settle=0.4)),
+            "over the last 45 % and 50 %": (Model_8, replace(BENT, settle=0.45, fall=0.5)),
+            "over the last 60 %, both": (Model_8, replace(BENT, settle=0.6, fall=0.6)),
+        },
+        chosen="over the last 40 %, both",
+    ),
+    "choose_last": choice(
+        "Does anything help on top of all this? (beside that arm above)",
+        {
+            "weight decay 0.05": (Model_8, replace(RECIPE, weight_decay=0.05)),
+            "no weight decay": (Model_8, replace(RECIPE, weight_decay=0.0)),
+            "spread 0.75": (Model_8, replace(RECIPE, spread=0.75)),
+            "rate 0.03": (Model_8, replace(RECIPE, lr=0.03)),
+            "rate 0.03, batches of 256": (Model_8, replace(RECIPE, lr=0.03, batch_size=256)),
+            "10, 10, 15, 15, 15 channels": (variants.Model_8_7890, RECIPE),
+        },
+    ),
+    "choose_small": choice(
+        "Which network with fewer than 3,000 parameters, and which recipe for it?",
+        {
+            "6, 6, 9, 9, 7 channels, from 4 degrees, rate 0.02": (variants.Model_8_2884, SETTLED),
+            "7, 7, 8, 8, 8 channels": (variants.Model_8_2976, SETTLED),
+            "4, 8, 8, 8, 8 channels": (variants.Model_8_2864, SETTLED),
+            "rate 0.01": (variants.Model_8_2884, replace(SETTLED, lr=0.01)),
+            "1 pixel of bending": (variants.Model_8_2884, replace(SETTLED, elastic=1.0)),
+        },
+    ),
+    "choose_smaller": choice(
+        "Bending helps the small network too: which one, and how much?",
+        {
+            "7, 7, 8, 8, 8 channels, 1 pixel, rate 0.02": (variants.Model_8_2976, replace(SETTLED, elastic=1.0)),
+            "2 pixels": (variants.Model_8_2976, replace(SETTLED, elastic=2.0)),
+            "rate 0.03": (variants.Model_8_2976, replace(SETTLED, elastic=1.0, lr=0.03)),
+            "9, 8, 8, 7, 7 channels": (variants.Model_8_2978, replace(SETTLED, elastic=1.0)),
+        },
+        chosen="2 pixels",
+    ),
+    "choose_smallest": choice(
+        "With two pixels: are 9, 8, 8, 7, 7 channels better, or another recipe? (No: 7, 7, 8, 8, 8 above are)",
+        {
+            "from 4 degrees, rate 0.02": (variants.Model_8_2978, SMALL),
+            "rate 0.03": (variants.Model_8_2978, replace(SMALL, lr=0.03)),
+            "batches of 64": (variants.Model_8_2978, replace(SMALL, batch_size=64)),
+            "Model_8's recipe: from 8 degrees": (variants.Model_8_2978, RECIPE),
+        },
+    ),
+    "choose_below_4000": choice(
+        "And with fewer than 4,000 parameters: 8, 8, 10, 10, 9 channels?",
+        {
+            "from 4 degrees, 2 pixels": (variants.Model_8_3998, SMALL),
+            "Model_8's recipe: from 8 degrees, 2 pixels": (variants.Model_8_3998, RECIPE),
+        },
+        chosen="from 4 degrees, 2 pixels",
+    ),
+    "choose_as_they_come": choice(
+        "What does Model_8 want of images as they come?",
+        {
+            "the recipe as it is": (Model_8, AS_THEY_COME),
+            "10 degrees, 2 pixels": (
+                Model_8, replace(AS_THEY_COME, rotation=10.0, translation=2.0, scale=0.1, shear=0.15),
+            ),
+        },
+    ),
+}  # fmt: skip
+
+STUDIES = CHOICES | {
+    "record": Study({"Model_8": (Model_8, RECIPE)}, seeds=range(30), claims=("Model_8",)),
+    "smallest": Study(
+        {"Model_9": (Model_9, SMALL), "2,976 parameters": (variants.Model_8_2976, SMALL)},
+        seeds=range(10),
+        claims=("Model_9",),
+    ),
     "fewest_epochs": Study(
         {
-            "Model_8, 4 epochs": (Model_8, replace(QUICK, epochs=4)),
-            "Model_8, 6 epochs": (Model_8, replace(QUICK, epochs=6)),
-            "Model_8, 8 epochs": (Model_8, replace(FALLING, epochs=8)),
+            "Model_8, 2 epochs": (Model_8, replace(QUICK, epochs=2)),
+            "Model_8, 3 epochs": (Model_8, QUICK),
         },
-        seeds=range(10),
+        seeds=range(20),
         target=Target(last_epochs=1),
-        readme="table",
+        claims=("Model_8, 2 epochs", "Model_8, 3 epochs"),
     ),
-    # What Model_7 lacks: a part of Model_8's recipe or all of it, freedom from dropout, sight of the whole image.
+    "as_they_come": Study({"Model_8, images as they come": (Model_8, AS_THEY_COME)}, seeds=range(30)),
+    # The published networks of Step 2; for Model_7 see "stall". The last arm tries what the steps suspect.
+    "published": Study(
+        {
+            "Model_4": (Model_4, Recipe()),
+            "Model_5": (Model_5, Recipe(rotation=7.0)),
+            "Model_6": (Model_6, Recipe(rotation=7.0)),
+            "Model_6, falling rate": (Model_6, Recipe(rotation=7.0, fall=RECIPE.fall)),
+        },
+        seeds=range(5),
+        target=Target(accuracy=0.99, max_parameters=None),
+    ),
+    # What Model_7 lacks: a part of Model_8's recipe or all of it, freedom from dropout.
     "stall": Study(
         {
             "Model_7 as published": (Model_7, AS_PUBLISHED),
-            "its weights averaged": (Model_7, replace(AS_PUBLISHED, ema=RECIPE.ema)),
+            "its weights averaged": (Model_7, replace(AS_PUBLISHED, ema=RECIPE.ema, ema_warmup=True)),
             "no dropout": (variants.Model_7_NoDropout, AS_PUBLISHED),
             "Model_8's whole recipe": (Model_7, RECIPE),
             "that recipe, no dropout": (variants.Model_7_NoDropout, RECIPE),
-            "that recipe, no dropout, a second pooling": (variants.Model_7_NoDropoutTwoPoolings, RECIPE),
         },
         seeds=range(5),
         figure="forest",
     ),
-    # One ingredient taken away, or put back as the published networks had it. The falling rate begins with a warm-up.
+    # And what its layout lacks, all by Model_8's recipe: sight of the whole image, or more.
+    "layout": Study(
+        {
+            "Model_7 without dropout": (variants.Model_7_NoDropout, RECIPE),
+            "and with a second pooling": (variants.Model_7_NoDropoutTwoPoolings, RECIPE),
+            "Model_8": (Model_8, RECIPE),
+        },
+        seeds=range(5),
+        figure="forest",
+    ),
+    # One ingredient taken away, or put back as the published networks had it.
     "ablation": Study(
         {
             "the whole recipe": (Model_8, RECIPE),
-            "no averaging of weights": (Model_8, replace(RECIPE, ema=0.0)),
-            "falling rate: cosine with warm-up": (Model_8, FALLING),
-            "no augmentation": (Model_8, replace(RECIPE, rotation=0.0, translation=0.0, scale=0.0, shear=0.0)),
-            "rotation up to 7 degrees only": (
-                Model_8, replace(RECIPE, rotation=7.0, translation=0.0, scale=0.0, shear=0.0),
+            "images as they come": (Model_8, AS_THEY_COME),
+            "straightened, not spread": (Model_8, replace(RECIPE, spread=0.0)),
+            "no augmentation": (
+                Model_8,
+                replace(
+                    RECIPE, rotation=0.0, translation=0.0, scale=0.0, shear=0.0, elastic=0.0, settle=0.0, settle_to=0.0,
+                ),
             ),
-            "Model_9's milder augmentation": (Model_8, MILD),
-            "SGD at 0.01, no weight decay": (Model_8, replace(RECIPE, optimizer="sgd", weight_decay=0.0)),
+            "rotation up to 7 degrees only": (
+                Model_8, replace(RECIPE, rotation=7.0, translation=0.0, scale=0.0, shear=0.0, elastic=0.0),
+            ),
+            "half of each amount": (
+                Model_8, replace(RECIPE, rotation=4.0, translation=0.75, scale=0.04, shear=0.05, elastic=1.0),
+            ),
+            "no bending": (Model_8, replace(RECIPE, elastic=0.0)),
+            "augmentation does not settle": (Model_8, replace(RECIPE, settle=0.0, settle_to=0.0)),
+            "constant rate": (Model_8, replace(RECIPE, fall=0.0)),
+            "no averaging of weights": (Model_8, replace(RECIPE, ema=0.0, ema_warmup=False)),
+            "average without warm-up": (Model_8, replace(RECIPE, ema_warmup=False)),
+            "SGD at 0.01, no weight decay": (
+                Model_8, replace(RECIPE, optimizer="sgd", lr=0.01, weight_decay=0.0),
+            ),
             "dropout 0.1": (variants.Model_8_Dropout, RECIPE),
             "ReLU": (variants.Model_8_ReLU, RECIPE),
             "BatchNorm after activation": (variants.Model_8_ActivationFirst, RECIPE),
             "third pooling for the average": (variants.Model_8_ThirdPooling, RECIPE),
             "13 channels in every layer": (variants.Model_8_EvenWidths, RECIPE),
         },
-        seeds=range(5),
+        seeds=range(10),
         figure="forest",
     ),
-    # Up to Model_9 with its recipe, above with Model_8's.
     "frontier": Study(
         {
-            "1,205 parameters": (variants.Model_8_1205, MILD),
-            "2,424 parameters": (variants.Model_8_2424, MILD),
-            "3,722 parameters": (variants.Model_8_3722, MILD),
-            "Model_9": (Model_9, MILD),
-            "6,306 parameters": (variants.Model_8_6306, RECIPE),
+            "689 parameters": (variants.Model_8_689, SMALL),
+            "1,867 parameters": (variants.Model_8_1867, SMALL),
+            "2,976 parameters": (variants.Model_8_2976, SMALL),
+            "Model_9": (Model_9, SMALL),
+            "5,052 parameters": (variants.Model_8_5052, RECIPE),
+            "5,661 parameters": (variants.Model_8_5661, RECIPE),
+            "6,088 parameters": (variants.Model_8_6088, RECIPE),
+            "7,043 parameters": (variants.Model_8_7043, RECIPE),
             "Model_8": (Model_8, RECIPE),
         },
         seeds=range(5),

@@ -2,7 +2,6 @@
 
 import math
 import time
-from dataclasses import asdict, dataclass, fields
 from typing import NamedTuple
 
 import torch
@@ -10,65 +9,9 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from src.images import augment, normalise
+from src.images import augment, normalise, prepare
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """Every hyper-parameter of a run. The defaults are the published recipe without augmentation.
-
-    `momentum` is SGD's, and AdamW's first beta; `beta2` its second. `weight_decay` acts on convolution weights only.
-    The "cosine" schedule rises linearly over the fraction `warmup` of all steps, then falls to zero. `rotation`
-    (degrees), `translation` (pixels), `scale` and `shear` (fractions) are the largest amounts of augmentation. `ema`
-    over zero is the decay per step of an exponential moving average of weights and BatchNorm statistics, which is
-    then what gets evaluated. Raises ValueError or TypeError for a value that makes no sense.
-    """
-
-    epochs: int = 15
-    batch_size: int = 128
-    optimizer: str = "sgd"
-    lr: float = 0.01
-    momentum: float = 0.9
-    beta2: float = 0.99
-    weight_decay: float = 0.0
-    schedule: str = "constant"
-    warmup: float = 0.0
-    rotation: float = 0.0
-    translation: float = 0.0
-    scale: float = 0.0
-    shear: float = 0.0
-    ema: float = 0.0
-
-    def __post_init__(self):
-        for field in fields(self):
-            value = getattr(self, field.name)
-            allowed = (int, float) if field.type is float else field.type
-            if isinstance(value, bool) or not isinstance(value, allowed):
-                raise TypeError(f"{field.name} must be of type {field.type.__name__}, got {value!r}")
-            if field.type is float:
-                if not math.isfinite(value):
-                    raise ValueError(f"{field.name} must be finite, got {value}")
-                object.__setattr__(self, field.name, float(value))  # 7 and 7.0 are one recipe
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name, allowed in (("optimizer", ("sgd", "adamw")), ("schedule", ("constant", "cosine"))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-        if self.lr <= 0:
-            raise ValueError(f"lr must be over 0, got {self.lr}")
-        for name in ("momentum", "beta2", "warmup", "scale", "ema"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
-        for name in ("weight_decay", "rotation", "translation", "shear"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
-        if self.warmup and self.schedule == "constant":
-            raise ValueError(f"warmup must be 0 when the schedule is constant, got {self.warmup}")
-
-    def __str__(self):
-        idle = "beta2" if self.optimizer == "sgd" else ""
-        return ", ".join(f"{name} {value}" for name, value in asdict(self).items() if value and name != idle)
+AUGMENTATION_OFFSET = 2**31  # from the seed of the order to that of the augmentation: more than there are seeds
 
 
 class Score(NamedTuple):
@@ -80,29 +23,44 @@ class Score(NamedTuple):
 
 
 def precision(device):
-    """Return the number format for `device`: bfloat16 on a processor that computes it in hardware, else float32."""
+    """Return the number format for `device`: bfloat16 on an x86 processor that has it in hardware, else float32.
+
+    A GPU's float32 is torch's default there, which lets convolutions round their inputs (TF32).
+    """
     # Older versions of torch cannot say what the processor has; float32 is always right.
     can = getattr(torch.cpu, "get_capabilities", dict)() if torch.device(device).type == "cpu" else {}
     return torch.bfloat16 if can.get("avx512_bf16") or can.get("amx_bf16") else torch.float32
 
 
 def autocast(device):
-    """Compute convolutions in the device's precision; weights and losses stay float32."""
+    """Compute the layers in the device's precision; weights and losses stay float32."""
     dtype = precision(device)
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
 
 
+def predict(model, images, recipe, batch_size=1000):
+    """Return the logits, float32, of uint8 images as the files have them: the recipe prepares them here.
+
+    Leaves the model in evaluation mode.
+    """
+    return _logits(model, prepared(images, recipe), batch_size)
+
+
+def prepared(images, recipe):
+    """Do what the recipe does to every image, to train with, to score, to predict and to show."""
+    return prepare(images, recipe.straighten, recipe.spread)
+
+
 @torch.no_grad()
-def predict(model, images, batch_size=1000):
-    """Return the logits, float32, of uint8 images. Leaves the model in evaluation mode."""
+def _logits(model, images, batch_size=1000):
     model.eval()
     with autocast(images.device):
         return torch.cat([model(normalise(batch)).float() for batch in images.split(batch_size)])
 
 
-def evaluate(model, images, labels):
-    """Score the model on every image, in the precision that it trains in. Leaves the model in evaluation mode."""
-    logits = predict(model, images)
+def _score(model, images, labels):
+    """Score the model on every one of the prepared images. Leaves it in evaluation mode."""
+    logits = _logits(model, images)
     loss = F.cross_entropy(logits.double(), labels).item()
     return Score(loss, (logits.argmax(1) == labels).sum().item(), len(labels))
 
@@ -114,7 +72,7 @@ def new_model(model_class, seed):
 
 
 def train(model, data, recipe, seed, progress=None):
-    """Train `model` in place, whole, and return its history: see `epochs`."""
+    """Train `model` in place, whole, leave it in evaluation mode, and return its history: see `epochs`."""
     for state in epochs(model, data, recipe, seed, progress=progress):
         history = state["history"]
     return history
@@ -125,9 +83,10 @@ def epochs(model, data, recipe, seed, state=None, progress=None):
 
     `state["history"]` has one record an epoch, scored on the whole evaluation split. `seed` decides the order of the
     images, the augmentation and dropout; for the initial weights see `new_model`. On a processor the same model, data,
-    recipe, seed, versions and thread count give the same history to the last bit, also when training goes on from an
-    earlier call's `state`. The tensors of a state are the ones in use: save it before the next epoch begins. With an
-    EMA the model holds the averaged weights once the iteration has ended.
+    recipe, seed, versions and thread count give the same history to the last bit, but for the seconds, also when
+    training goes on from an earlier call's `state`. The tensors of a state are the ones in use: save it before the next
+    epoch begins. Once the iteration has ended the model is in evaluation mode and, with an EMA, holds the averaged
+    weights.
 
     Training accuracy is that of the augmented images as they pass; `lr` is that of an epoch's last step.
     `progress(history, epoch, fraction)` is called after each step and once more after each epoch. Raises
@@ -136,33 +95,39 @@ def epochs(model, data, recipe, seed, state=None, progress=None):
     device = data.train_images.device
     model.to(device, memory_format=memory_format(model))
     torch.manual_seed(seed)
-    # On the CPU, so that order and augmentation do not depend on the device.
-    generator = torch.Generator().manual_seed(seed)
-    count = len(data.train_images)
+    # On the CPU, so that neither depends on the device; two, so that the order does not depend on the augmentation.
+    shuffling = torch.Generator().manual_seed(seed)
+    moving = torch.Generator().manual_seed(seed + AUGMENTATION_OFFSET)
+    streams = (torch.default_generator, shuffling, moving)
+    train_images, eval_images = prepared(data.train_images, recipe), prepared(data.eval_images, recipe)
+    count = len(train_images)
     steps = math.ceil(count / recipe.batch_size)
+    total = steps * recipe.epochs
     optimizer = make_optimizer(model, recipe)
-    schedule = LambdaLR(optimizer, lr_factor(recipe, steps * recipe.epochs))
+    schedule = LambdaLR(optimizer, lr_factor(recipe, total))
+    amounts_at = augmentation(recipe, total)
     averaged = None
     if recipe.ema:
-        averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+        averaged = AveragedModel(model, multi_avg_fn=averaging(recipe), use_buffers=True)
     history = []
     stateful = [part for part in (model, optimizer, schedule, averaged) if part is not None]
     if state:
         history = state["history"]
         for part, saved in zip(stateful, state["parts"], strict=True):
             part.load_state_dict(saved)
-        torch.set_rng_state(state["rng"])
-        generator.set_state(state["generator"])
+        for stream, saved in zip(streams, state["streams"], strict=True):
+            stream.set_state(saved)
 
     for epoch in range(len(history) + 1, recipe.epochs + 1):
         started = time.perf_counter()
         model.train()
         train_loss, train_correct = 0.0, 0
-        order = torch.randperm(count, generator=generator)
+        order = torch.randperm(count, generator=shuffling)
         for step, batch in enumerate(order.to(device).split(recipe.batch_size), 1):
-            images, labels = data.train_images[batch], data.train_labels[batch]
-            if recipe.rotation or recipe.translation or recipe.scale or recipe.shear:
-                images = augment(images, generator, recipe.rotation, recipe.translation, recipe.scale, recipe.shear)
+            images, labels = train_images[batch], data.train_labels[batch]
+            moves = amounts_at(schedule.last_epoch)  # so many steps are behind us
+            if any(moves.values()):
+                images = augment(images, moving, **moves)
             with autocast(device):
                 logits = model(normalise(images)).float()
             loss = F.cross_entropy(logits, labels)
@@ -181,7 +146,7 @@ def epochs(model, data, recipe, seed, state=None, progress=None):
             train_correct += (logits.argmax(1) == labels).sum()
             if progress:
                 progress(history, epoch, step / steps)
-        score = evaluate(averaged.module if averaged else model, data.eval_images, data.eval_labels)
+        score = _score(averaged.module if averaged else model, eval_images, data.eval_labels)
         if not math.isfinite(score.loss):  # the last step of an epoch can still break the weights
             raise FloatingPointError(
                 f"the {data.split} loss is {score.loss} after epoch {epoch}: lower lr ({recipe.lr})"
@@ -202,14 +167,14 @@ def epochs(model, data, recipe, seed, state=None, progress=None):
         yield {
             "history": history,
             "parts": [part.state_dict() for part in stateful],
-            "rng": torch.get_rng_state(),
-            "generator": generator.get_state(),
+            "streams": [stream.get_state() for stream in streams],
         }
         if progress:
             progress(history, epoch, 1.0)
 
     if averaged:
         model.load_state_dict(averaged.module.state_dict())
+    model.eval()
 
 
 def memory_format(model):
@@ -235,11 +200,35 @@ def make_optimizer(model, recipe):
 
 def lr_factor(recipe, total):
     """Return the function from step (0 to total) to the fraction of the recipe's learning rate."""
-    warm = round(recipe.warmup * total)
+    warmup, fall = round(recipe.warmup * total), round(recipe.fall * total)
 
-    def cosine(step):
-        if step < warm:
-            return (step + 1) / warm
-        return 0.5 + 0.5 * math.cos(math.pi * (step - warm) / max(1, total - warm))
+    def factor(step):
+        if step < warmup:
+            return (step + 1) / warmup
+        return min(1.0, (total - step) / fall) if fall else 1.0
 
-    return cosine if recipe.schedule == "cosine" else lambda step: 1.0
+    return factor
+
+
+def amounts(recipe):
+    """Return the amounts that `augment` takes, before they settle."""
+    return {name: getattr(recipe, name) for name in ("rotation", "translation", "scale", "shear", "elastic")}
+
+
+def augmentation(recipe, total):
+    """Return the function from step (0 to total) to the amounts that `augment` takes."""
+    whole = amounts(recipe)
+    settled = {name: recipe.settle_to * amount for name, amount in whole.items()}
+    settles = total - round(recipe.settle * total)
+    return lambda step: whole if step < settles else settled
+
+
+def averaging(recipe):
+    """Return how AveragedModel takes one more step into the average. The first it copies, before this is asked."""
+
+    def update(averaged, current, count):
+        taken = int(count)
+        decay = min(recipe.ema, (1 + taken) / (10 + taken)) if recipe.ema_warmup else recipe.ema
+        get_ema_multi_avg_fn(decay)(averaged, current, count)
+
+    return update

@@ -106,16 +106,16 @@ class Model_8_Dropout(nn.Sequential):
 
 
 class Model_8_Widths(nn.Sequential):
-    """Model_8's plan with other numbers of channels before, between and after the two poolings."""
+    """Model_8's plan with other numbers of channels in its first five layers."""
 
-    def __init__(self, first, middle, last):
+    def __init__(self, *widths):
         super().__init__(
-            conv_bn_hardswish(1, first),
-            conv_pool_bn_hardswish(first, first),
-            conv_bn_hardswish(first, middle, padding=1),
-            conv_pool_bn_hardswish(middle, middle, padding=1),
-            conv_bn_hardswish(middle, last, padding=1),
-            nn.Conv2d(last, 10, 3, bias=False),
+            conv_bn_hardswish(1, widths[0]),
+            conv_pool_bn_hardswish(widths[0], widths[1]),
+            conv_bn_hardswish(widths[1], widths[2], padding=1),
+            conv_pool_bn_hardswish(widths[2], widths[3], padding=1),
+            conv_bn_hardswish(widths[3], widths[4], padding=1),
+            nn.Conv2d(widths[4], 10, 3, bias=False),
             nn.BatchNorm2d(10),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
@@ -126,32 +126,88 @@ class Model_8_EvenWidths(Model_8_Widths):
     """The same number of channels in every layer: 7,521 parameters. 14 channels would exceed the budget."""
 
     def __init__(self):
-        super().__init__(13, 13, 13)
+        super().__init__(13, 13, 13, 13, 13)
 
 
-class Model_8_1205(Model_8_Widths):
-    """1,205 parameters."""
-
-    def __init__(self):
-        super().__init__(3, 5, 5)
-
-
-class Model_8_2424(Model_8_Widths):
-    """2,424 parameters."""
+class Model_8_689(Model_8_Widths):
+    """689 parameters."""
 
     def __init__(self):
-        super().__init__(4, 8, 8)
+        super().__init__(2, 3, 4, 3, 3)
 
 
-class Model_8_3722(Model_8_Widths):
-    """3,722 parameters."""
-
-    def __init__(self):
-        super().__init__(6, 10, 10)
-
-
-class Model_8_6306(Model_8_Widths):
-    """6,306 parameters."""
+class Model_8_1867(Model_8_Widths):
+    """1,867 parameters."""
 
     def __init__(self):
-        super().__init__(7, 14, 14)
+        super().__init__(4, 4, 7, 7, 6)
+
+
+class Model_8_2864(Model_8_Widths):
+    """2,864 parameters."""
+
+    def __init__(self):
+        super().__init__(4, 8, 8, 8, 8)
+
+
+class Model_8_2884(Model_8_Widths):
+    """2,884 parameters."""
+
+    def __init__(self):
+        super().__init__(6, 6, 9, 9, 7)
+
+
+class Model_8_2976(Model_8_Widths):
+    """2,976 parameters."""
+
+    def __init__(self):
+        super().__init__(7, 7, 8, 8, 8)
+
+
+class Model_8_2978(Model_8_Widths):
+    """2,978 parameters."""
+
+    def __init__(self):
+        super().__init__(9, 8, 8, 7, 7)
+
+
+class Model_8_3998(Model_8_Widths):
+    """3,998 parameters."""
+
+    def __init__(self):
+        super().__init__(8, 8, 10, 10, 9)
+
+
+class Model_8_5052(Model_8_Widths):
+    """5,052 parameters."""
+
+    def __init__(self):
+        super().__init__(7, 7, 12, 12, 12)
+
+
+class Model_8_5661(Model_8_Widths):
+    """5,661 parameters."""
+
+    def __init__(self):
+        super().__init__(7, 7, 13, 13, 13)
+
+
+class Model_8_6088(Model_8_Widths):
+    """6,088 parameters."""
+
+    def __init__(self):
+        super().__init__(7, 7, 14, 14, 13)
+
+
+class Model_8_7043(Model_8_Widths):
+    """7,043 parameters."""
+
+    def __init__(self):
+        super().__init__(8, 8, 15, 15, 14)
+
+
+class Model_8_7890(Model_8_Widths):
+    """7,890 parameters."""
+
+    def __init__(self):
+        super().__init__(10, 10, 15, 15, 15)

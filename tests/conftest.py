@@ -38,6 +38,6 @@ def checkout(tmp_path_factory):
     copy.mkdir()
     for name in ("src", "notebooks", "results"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "CITATION.cff"):
         shutil.copy(ROOT / name, copy)
     return copy

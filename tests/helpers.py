@@ -14,8 +14,8 @@ from src.data import SHA256
 from src.evidence import Target, gather
 from src.files import ROOT
 from src.model import Model_7
+from src.recipe import Recipe
 from src.runs import Run
-from src.training import Recipe
 
 # ---------------------------------------------------------------- data
 
@@ -57,6 +57,13 @@ def model_names():
 
 
 # ---------------------------------------------------------------- runs
+
+
+EVERYTHING = Recipe(
+    epochs=3, batch_size=64, optimizer="adamw", lr=0.01, weight_decay=0.01, warmup=0.2, fall=0.6,
+    straighten=True, spread=0.5, rotation=10.0, translation=2.0, scale=0.1, shear=0.15, elastic=1.0,
+    settle=0.4, settle_to=0.3, ema=0.9, ema_warmup=True,
+)  # fmt: skip
 
 
 def history(*correct):

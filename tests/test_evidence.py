@@ -19,7 +19,7 @@ from src.evidence import (
     seeds_met,
     write_evidence,
 )
-from src.training import Recipe
+from src.recipe import Recipe
 from tests.helpers import HELD, LOST, history, run, step, study
 
 

@@ -35,13 +35,14 @@ def replace(text, old, new):
 
 
 def move_affine(source):
-    """Move `affine`, unchanged, from src/images.py to a file of its own."""
+    """Move `affine` and what it calls, unchanged, from src/images.py to a file of its own."""
     text = (source / "images.py").read_text()
     start = text.index("def affine(")
     head = "import math\n\nimport torch\nfrom torch.nn.functional import affine_grid, grid_sample\n\n\n"
     (source / "moved.py").write_text(head + text[start:])
+    line = "from torch.nn.functional import affine_grid, grid_sample, interpolate\n"
     rest = replace(
-        text[:start], "from torch.nn.functional import affine_grid, grid_sample\n", "from src.moved import affine\n"
+        text[:start], line, "from src.moved import _resample, affine\nfrom torch.nn.functional import interpolate\n"
     )
     (source / "images.py").write_text(replace(rest, "import math\n", ""))
 
@@ -73,12 +74,12 @@ def edit(file, old, new):
 
 SAME = {
     "a comment": edit("model.py", "# 8 x 26 x 26, RF 3", "# an edge detector"),
-    "a docstring": edit("images.py", '"""Scale images', '"""Bring images'),
+    "a docstring": edit("images.py", '"""Scale values', '"""Bring values'),
     "formatting": edit("images.py", "draw[0] * rotation,", "(draw[0]\n        * rotation),"),
     "another model": edit("model.py", "conv_relu_bn(8, 12)", "conv_relu_bn(8, 13)"),
     "an error's words": edit("training.py", "the loss is {loss.item()}", "loss {loss.item()}"),
-    "a check of Recipe": edit("training.py", "if self.lr <= 0", "if self.lr < 0"),
-    "a new field of Recipe": edit("training.py", "ema: float = 0.0\n", "ema: float = 0.0\n    cutout: float = 0.0\n"),
+    "a check of Recipe": edit("recipe.py", "if self.lr <= 0", "if self.lr < 0"),
+    "a new field of Recipe": edit("recipe.py", "ema: float = 0.0\n", "ema: float = 0.0\n    cutout: float = 0.0\n"),
     "how a checkpoint is named": edit("runs.py", '"checkpoint"', '"latest"'),
     "how a file is written": edit("files.py", ".partial", ".part"),
     "how data are checked": edit("data.py", "with the wrong SHA-256", "that are wrong"),
@@ -97,13 +98,9 @@ OTHER = {  # what is edited first, as another way of writing, and then
     "a constant in a dict": (constants_in_a_dict, edit("images.py", '"std": 0.3081', '"std": 0.3')),
     "where a function comes from": (
         None,
-        edit("images.py", "import affine_grid, grid_sample", "import affine_grid, grid_sample as affine_grid"),
+        edit("images.py", "import affine_grid, grid_sample,", "import affine_grid, grid_sample as affine_grid,"),
     ),
-    "a constant set from outside": (None, edit("training.py", "\n\n@dataclass", "\nF.pad = None\n\n\n@dataclass")),
-    "a method of Recipe": (
-        None,
-        edit("training.py", "    def __str__", "    def steps(self):\n        return 1\n\n    def __str__"),
-    ),
+    "a constant set from outside": (None, edit("training.py", "\n\nclass Score", "\nF.pad = None\n\n\nclass Score")),
 }
 
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from src.images import MEAN, STD, affine, augment, normalise
+from src.data import load_mnist
+from src.images import MEAN, SPREAD, STD, affine, augment, moments, normalise, prepare
 
 
 def move(images, angle=0.0, right=0.0, down=0.0, scale=1.0, shear=0.0):
@@ -60,15 +61,16 @@ def test_each_image_moves_by_itself():
     assert len({tuple(image.flatten().tolist()) for image in moved}) == 64
 
 
-def moments(images):
-    """Measure centre (right, down), angle in degrees of the long axis, and mass of each image."""
+def measure(images):
+    """Measure centre (right, down), second moments, angle in degrees of the long axis, and mass of each image."""
     weights, at = images.double().squeeze(1), torch.arange(28.0).double() - 13.5
     mass = weights.sum((1, 2))
     x, y = (weights.sum(1) * at).sum(1) / mass, (weights.sum(2) * at).sum(1) / mass
     xx = (weights.sum(1) * at**2).sum(1) / mass - x**2
     yy = (weights.sum(2) * at**2).sum(1) / mass - y**2
     xy = (weights * at[None, :, None] * at).sum((1, 2)) / mass - x * y
-    return {"right": x, "down": y, "angle": torch.rad2deg(torch.atan2(2 * xy, yy - xx) / 2), "mass": mass}
+    angle = torch.rad2deg(torch.atan2(2 * xy, yy - xx) / 2)
+    return {"right": x, "down": y, "xx": xx, "yy": yy, "xy": xy, "angle": angle, "mass": mass}
 
 
 @pytest.mark.parametrize(
@@ -86,13 +88,37 @@ def test_amounts_are_reached_and_kept(amount, measured, lowest, highest):
     bar = torch.zeros(2000, 1, 28, 28, dtype=torch.uint8)
     columns = slice(6, 22) if measured == "mass" else slice(13, 15)
     bar[..., 4:24, columns] = 255
-    values = moments(augment(bar, torch.Generator().manual_seed(0), **amount))[measured]
+    values = measure(augment(bar, torch.Generator().manual_seed(0), **amount))[measured]
     if measured == "mass":
         values = values / (255 * 20 * 16)
     span = highest - lowest
     assert lowest - 0.02 * span <= values.min() <= lowest + 0.02 * span
     assert highest - 0.02 * span <= values.max() <= highest + 0.02 * span
     assert values.median() == pytest.approx((highest + lowest) / 2, abs=0.06 * span)
+
+
+def test_bending_looks_where_it_says(images):
+    """A bend that is the same everywhere is a shift, and by whole pixels an exact one."""
+    bend = torch.zeros(3, 2, 28, 28)
+    bend[:, 0], bend[:, 1] = 2, -3  # each pixel looks 2 to the right and 3 up
+    still = torch.zeros(3)
+    bent = affine(images, still, still, still, still + 1, still, bend)
+    assert close(bent[..., 3:, :26], images[..., :25, 2:])
+
+
+def test_elastic_distortions_bend_lines_but_not_far():
+    line = torch.zeros(200, 1, 28, 28, dtype=torch.uint8)
+    line[..., 13:15] = 255
+    bent = augment(line, torch.Generator().manual_seed(0), elastic=2.0)
+    at = torch.arange(28.0) - 13.5
+    inner = bent[:, 0, 3:25]  # the outer rows may look beyond the line's ends
+    centres = (inner @ at) / inner.sum(2)  # of each row's ink
+    assert centres.abs().max() < 3  # bicubic curves overshoot their knots a little
+    assert centres.std() > 0.5
+    assert (centres.diff(dim=1).diff(dim=1).abs() < 0.5).all()  # smooth
+    slope, level = centres[:, -1:] - centres[:, :1], centres[:, :1]
+    straight = level + slope * torch.arange(22.0) / 21
+    assert (centres - straight).abs().amax(1).median() > 0.5  # no affine map does that
 
 
 def test_augmentation_has_its_own_stream(images):
@@ -109,3 +135,103 @@ def test_normalise_leaves_its_argument_alone(images):
     assert torch.equal(floats, images.float())
     expected = (images.double() / 255 - MEAN) / STD
     assert torch.allclose(normalise(images).double(), expected, atol=1e-6)
+
+
+# ---------------------------------------------------------------- preparation
+
+
+def bar(angle=0.0, shear=0.0, right=0.0, down=0.0, width=4, height=18):
+    """Draw an upright bar, then shear, turn and shift it."""
+    image = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
+    image[..., 14 - height // 2 : 14 + height // 2, 14 - width // 2 : 14 + width // 2] = 255
+    return move(image, angle=angle, shear=shear, right=right, down=down)
+
+
+def test_moments_of_a_bar():
+    """A uniform bar of n pixels has the variance (n * n - 1) / 12."""
+    found = torch.cat(moments(bar(width=4, height=18, right=2, down=-3)))
+    assert found.tolist() == pytest.approx([2, -3, 15 / 12, 323 / 12, 0], abs=1e-2)
+
+
+@pytest.mark.parametrize("shear", [-0.6, -0.25, 0.3, 0.7])
+def test_a_sheared_bar_comes_back(shear):
+    upright = bar(right=1)
+    sheared = bar(shear=shear, right=1)
+    assert measure(sheared)["xy"].abs() > 5
+    straight = prepare(sheared, straighten=True)
+    assert measure(straight)["xy"].abs() < 0.3
+    assert (straight - upright).abs().mean() < 6  # two resamplings blur the bar's edge a little
+    assert (sheared - upright).abs().mean() > 10
+
+
+def test_an_upright_bar_stays():
+    upright = bar(right=1, down=2)
+    assert close(prepare(upright, straighten=True), upright)
+
+
+def test_nothing_to_do_is_nothing_done(images):
+    assert prepare(images) is images
+
+
+def test_the_centre_stays_where_it_is():
+    slanted = bar(angle=-20, right=2, down=1)
+    found = measure(prepare(slanted, straighten=True, spread=0.5))
+    assert found["right"] == pytest.approx(2, abs=0.1)
+    assert found["down"] == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5, 1.0])
+def test_the_spread_goes_part_of_the_way(spread):
+    """From s to s ** (1 - spread) * S ** spread, within the limits."""
+    image = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
+    image[..., 6:22, 9:19] = 255  # standard deviations 2.87 across, 4.61 down
+    before, after = measure(image), measure(prepare(image, spread=spread))
+    for axis, common in zip(("xx", "yy"), SPREAD, strict=True):
+        expected = before[axis].sqrt() ** (1 - spread) * common**spread
+        assert after[axis].sqrt() == pytest.approx(expected.item(), rel=0.02)
+
+
+def test_the_limits_of_the_spread():
+    """The thin bar lacks 85 % of the common spread across and 5 % of that down; it gets 1 / 0.7 and all of the 5 %."""
+    thin = bar(width=2, height=18)
+    wide = prepare(thin, spread=1.0)
+    grown = measure(wide)["mass"] / measure(thin)["mass"]
+    assert grown == pytest.approx(1 / 0.7 * SPREAD[1] / measure(thin)["yy"].sqrt().item(), rel=0.02)
+
+
+def test_a_slant_of_over_45_degrees_is_left_a_slant():
+    nearly_flat = bar(angle=-80)
+    assert (measure(nearly_flat)["xy"] / measure(nearly_flat)["yy"]).abs() > 1.5
+    prepared = prepare(nearly_flat, straighten=True)
+    assert prepared.isfinite().all()
+    assert prepared.sum() > 0.8 * nearly_flat.sum()  # a shear keeps the ink
+
+
+@pytest.mark.parametrize("pixels", [0, 1, 28], ids=["blank", "one pixel", "one row"])
+def test_images_that_have_no_slant(pixels):
+    image = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
+    image[0, 0, 14, :pixels] = 255
+    prepared = prepare(image, straighten=True, spread=0.5)
+    assert prepared.isfinite().all()
+    assert prepared[1].abs().max() == 0
+    assert (prepared[0].max() > 0) == (pixels > 0)
+
+
+def test_each_image_is_prepared_by_itself(images):
+    together = prepare(images, straighten=True, spread=0.5)
+    alone = torch.cat([prepare(image[None], straighten=True, spread=0.5) for image in images])
+    assert torch.allclose(together, alone, atol=1e-2)
+
+
+def test_the_common_spread_is_that_of_the_training_images(real_root):
+    _, _, xx, yy, xy = moments(load_mnist(real_root).train_images)
+    straightened = (xx - xy**2 / yy).clamp(min=0)
+    own = (straightened.sqrt().mean().item(), yy.sqrt().mean().item())
+    assert own == pytest.approx(SPREAD, abs=5e-3)
+
+
+def test_straightened_digits_have_no_slant(real_root):
+    digits = load_mnist(real_root, train_limit=2000).train_images
+    slant = [(m[4] / m[3]).abs() for m in (moments(digits), moments(prepare(digits, straighten=True)))]
+    assert slant[0].median() > 0.1
+    assert slant[1].median() < 0.01

@@ -9,9 +9,8 @@ import torchsummary
 from torch import nn
 
 from src import model as models
-from src import published
+from src import published, utils
 from src.receptive_field import layers, receptive_field
-from src.utils import show_summary
 from tests.helpers import model_names
 
 # Counted by the write-ups, or for Model_3 by hand: the write-up copied Model_2's count.
@@ -44,16 +43,19 @@ def test_published_models_are_all_there():
     assert list(PUBLISHED_COUNTS) == list(published.rebuilt()) == model_names()[: len(PUBLISHED_COUNTS)]
 
 
-def test_torchsummary_counts_what_we_count(model_class, capsys):
-    show_summary(model_class)
-    assert f"Total params: {count(model_class):,}\n" in capsys.readouterr().out
+def test_torchsummary_counts_what_we_count(model_class, monkeypatch):
+    shown = []
+    monkeypatch.setattr(utils, "display", shown.append)
+    utils.show_summary(model_class)
+    assert shown[0].data.startswith("<details>")  # folded
+    assert f"Total params: {count(model_class):,}\n" in shown[0].data
     assert sum(layer.parameters for layer in layers(model_class())) == count(model_class)
 
 
 def test_summary_leaves_the_random_stream_alone():
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    show_summary(models.Model_8)
+    utils.show_summary(models.Model_8)
     assert torch.equal(torch.get_rng_state(), before)
     # The trap that show_summary avoids: torchsummary itself draws a batch.
     torchsummary.summary(models.Model_8().eval(), (1, 28, 28), device="cpu")

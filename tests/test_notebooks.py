@@ -49,20 +49,29 @@ def test_skeleton(notebook, step):
 
 
 def kind(cell):
-    """Name a cell by what it does: its heading, or what its last line calls."""
+    """Name a cell by what it does: its heading, or what its last statement calls."""
     if cell["cell_type"] == "markdown":
         return re.sub(r"Model_\d+|Step \d", "…", source(cell).split("\n")[0].split(":")[0])
-    called = re.findall(r"([\w.]+)\(", source(cell).splitlines()[-1])
-    return called[0] if called else "="
+    last = ast.parse(source(cell)).body[-1]
+    calls = [node for node in ast.walk(last) if isinstance(node, ast.Call)]
+    return ast.unparse(calls[0].func) if calls else "="
 
 
 def test_the_same_cells_in_all():
     notebooks = [read(ROOT / "notebooks" / f"Step{k}.ipynb") for k in STEPS]
-    for at in (2, 3):  # parameters and bootstrap
-        assert len({source(notebook["cells"][at]) for notebook in notebooks}) == 1
-    assert len({source(code(notebook)[2]).split("\n\n", 1)[1] for notebook in notebooks}) == 1  # after the imports
+    *first, last = (source(notebook["cells"][2]) for notebook in notebooks)  # parameters
+    assert set(first) == {last.rsplit("\n", 1)[0]}
+    assert last.rsplit("\n", 1)[1].startswith('digit = ""')  # for Model_8 alone
+    assert len({source(notebook["cells"][3]) for notebook in notebooks}) == 1  # bootstrap
+    settings = {source(code(notebook)[2]).split("\n\n", 1)[1] for notebook in notebooks}  # after the imports
+    assert len({text.replace(", digit=digit", "") for text in settings}) == 1
     for notebook in notebooks:
         kinds = [kind(cell) for cell in notebook["cells"]]
+        if notebook is notebooks[-1]:  # the picture of Model_8 and the network in your hands
+            kinds.remove("show_network")
+            at = kinds.index("## In your hands")
+            assert kinds[at : at + 3] == ["## In your hands", "save_networks", "read_digit"]
+            del kinds[at : at + 3]
         model = ["## …", "show_layers", "show_summary", "fit_seeds"]
         assert kinds[:7] == ["# …", "## Target", "=", "sys.path.insert", "## Data", "=", "show_samples"]
         count = kinds.count("show_layers")
@@ -73,7 +82,7 @@ def test_the_same_cells_in_all():
         studies = rest[5 : rest.index("## Target and result")]
         assert all(heading.startswith("## ") for heading in studies[::2])
         assert set(studies[1::2]) <= {"show_seeds", "show_changes", "show_frontier"}
-        assert bool(studies) == (notebook is notebooks[-1])
+        assert bool(studies) == (notebook is not notebooks[0])
         assert rest[5 + len(studies) :][:2] == ["## Target and result", "finish_step"]
     for k, notebook in zip(STEPS, notebooks, strict=True):
         neighbours = {f"Step{other}.ipynb" for other in STEPS if other != k} | {"../README.md"}
@@ -90,9 +99,10 @@ def test_every_model_has_its_section():
                 name = heading[1]
                 assert "*Was:*" in source(cell)
                 assert "*Is:*" in source(cell)
-                assert source(cells[at + 1]) == f"show_layers({name})"
-                assert source(cells[at + 2]) == f"show_summary({name})"
-                assert source(cells[at + 3]).endswith(f'runs["{name}"] = fit_seeds({name}, recipe, data, settings)')
+                layers, *picture, summary, fit = map(source, cells[at + 1 : at + 4 + (name == "Model_8")])
+                assert (layers, summary) == (f"show_layers({name})", f"show_summary({name})")
+                assert picture == ["show_network(Model_8, data)"] * (name == "Model_8")
+                assert fit.endswith(f'runs["{name}"] = fit_seeds({name}, recipe, data, settings)')
                 shown.append(name)
     assert shown == model_names()
 
@@ -206,3 +216,14 @@ def test_a_colab_machine_clones_once(tmp_path):
         )
         assert run.returncode == 0, run.stderr[-2000:]
         assert Path(run.stdout.strip()) == tmp_path / repository().split("/")[1] / "src" / "model.py"
+
+
+def test_changing_one_thing_as_readme_does(checkout, few):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(from .*?)```", text, re.DOTALL)
+    assert len(program.splitlines()) == 5
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=checkout, env=environment(few), capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert "'epoch': 1" in run.stdout

@@ -28,6 +28,7 @@ def test_what_they_become():
     assert settings.data_dir == ROOT / "numbers"
     assert (settings.results_dir, settings.train_limit) == (None, 500)
     assert checked(device="auto").device.type in ("cpu", "cuda")
+    assert checked(digit="").digit is None
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,8 @@ def test_what_they_become():
         ({"device": "tpu"}, "device must be auto, cpu or cuda, got 'tpu'"),
         ({"fresh": "false"}, "fresh must be True or False, got 'false'"),
         ({"data_dir": 5}, "data_dir must be a folder's name or empty, got 5"),
+        ({"digit": 7}, "digit must be a file's name or empty, got 7"),
+        ({"digit": "missing.png"}, "missing.png cannot be read .No such file or directory."),
     ],
 )
 def test_wrong_values_are_refused(change, says):

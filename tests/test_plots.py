@@ -6,6 +6,7 @@ from matplotlib.collections import PathCollection
 
 from src import plots, published
 from src.evidence import Target
+from src.model import Model_8
 from tests.helpers import HELD, LOST, history, run, step, study
 
 
@@ -14,23 +15,30 @@ def texts(figure):
     return {artist.get_text() for artist in found}
 
 
-def test_png_is_saved_whole(tmp_path):
-    figure = plots.curves({"Model_7": history(*HELD)}, Target())
-    plots.save(figure, tmp_path / "curves.png")
-    assert (tmp_path / "curves.png").read_bytes() == plots.png(figure)
-    assert plots.png(figure).startswith(b"\x89PNG")
-    assert len(list(tmp_path.iterdir())) == 1
+def test_png_is_saved_whole_and_the_same_each_time(tmp_path):
+    for name in ("one", "two"):
+        plots.save(plots.curves({"Model_7": history(*HELD)}, Target()), tmp_path / name)
+    one, two = ((tmp_path / name).read_bytes() for name in ("one", "two"))
+    assert one == two
+    assert one.startswith(b"\x89PNG")
+    assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_curves_show_every_epoch_the_target_and_the_gap():
-    figure = plots.curves({"one": history(*HELD), "two": history(9_100, 9_200)}, Target())
-    accuracy, gap = figure.axes
-    one, two, line = accuracy.get_lines()
+def test_curves_show_every_epoch_and_name_each_line_at_its_end():
+    figure = plots.curves({"Model_7": history(*HELD), "Model_8": history(9_930, 9_940)}, Target())
+    (axis,) = figure.axes
+    one, two, line = axis.get_lines()
     assert one.get_ydata() == pytest.approx([count / 100 for count in HELD])
-    assert two.get_ydata() == pytest.approx([91, 92])
+    assert two.get_ydata() == pytest.approx([99.30, 99.40])
     assert set(line.get_ydata()) == {99.4}
-    assert gap.get_lines()[0].get_ydata()[-1] == pytest.approx(100 * 59 / 60 - 99.51)
-    assert {"one", "two", "target 99.4 %"} <= texts(figure)
+    assert one.get_color() == plots.COLOURS["Model_7"] != two.get_color()
+    assert {"Model_7  99.51", "Model_8  99.40", "target 99.4 %"} <= texts(figure)
+
+
+def test_labels_keep_apart_and_in_order():
+    placed = plots._apart({"low": 99.50, "high": 99.51, "far": 98.0}, 0.1)
+    assert placed["far"] == 98.0
+    assert placed["high"] - placed["low"] == pytest.approx(0.1)
 
 
 def test_confusion_counts_mistakes():
@@ -80,34 +88,43 @@ def heights(axis):
     return sorted(round(float(y), 2) for dots in scatters for _, y in dots.get_offsets())
 
 
-def test_strip_shows_each_seed_in_order():
+def test_strip_shows_each_seed_its_mean_and_the_claim():
     figure = plots.strip(study(Model_7=[HELD, LOST]))
     (axis,) = figure.axes
-    assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "0"]  # the worse one first
     assert heights(axis) == sorted(count / 100 for seed in (HELD, LOST) for count in (*seed[-5:], seed[-1]))
-    assert {"Model_7: 1 of 2 seeds", "target 99.4 %"} <= texts(figure)
+    claim = "Model_7 is at 99.4 % or above in each of the last 5 epochs: 1 of 2 seeds"
+    assert {claim, "target 99.4 %", "mean of the\nfinal epochs\n99.410 %"} <= texts(figure)
 
 
 def test_strip_sets_the_arms_side_by_side():
-    (axis,) = plots.strip(study(few=[HELD, LOST], many=[HELD, HELD, HELD])).axes
-    assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "0", "0", "1", "2"]
-    assert list(axis.get_xticks()) == [0, 1, 3, 4, 5]
+    figure = plots.strip(study(few=[HELD, LOST], many=[HELD, HELD, HELD]))
+    assert {"few: 1 of 2 seeds", "many: 3 of 3 seeds"} <= texts(figure)
+    assert len(heights(figure.axes[0])) == 5 * 6
 
 
-def test_forest_shows_the_differences_and_which_are_clear():
+def test_forest_shows_the_differences_in_the_studys_order_and_which_are_clear():
     lost = [(*HELD[:-1], 9_931), (*HELD[:-1], 9_929)]
     figure = plots.forest(study("ablation", whole=[HELD, (*HELD[:-1], 9_949)], less=lost, same=[HELD, HELD]))
-    (axis,) = figure.axes
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["same", "less"]
-    assert {"+0.01", "\N{MINUS SIGN}0.20"} <= texts(figure)
+    axis = figure.axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["whole", "less", "same"]
+    told = {text for text in texts(figure) if "holds" in text}
+    assert len(told) == 3
+    assert "99.500 %, holds 2 of 2" in told
+    assert any(text.startswith("\N{MINUS SIGN}0.20 (") and text.endswith("), holds 0 of 2") for text in told)
     colours = {line.get_ydata()[0]: line.get_color() for line in axis.get_lines() if len(set(line.get_ydata())) == 1}
-    assert colours[0] == plots.FAINT  # its interval holds 0
-    assert colours[1] == plots.COLOURS[1]
+    assert (colours[1], colours[2]) == (plots.CLEAR, plots.FAINT)
 
 
-def test_frontier_shows_every_seed_and_the_public_results():
+def test_frontier_shows_our_means_and_the_public_results():
     figure = plots.frontier(study("frontier", a=[HELD, LOST]))
     (axis,) = figure.axes
-    assert {99.51, 99.31} <= set(heights(axis))
-    assert {accuracy for _, accuracy in published.runs()} <= set(heights(axis))
-    assert axis.get_lines()[0].get_ydata() == pytest.approx([99.41])
+    assert {run.best for run in published.runs() if run.keeps_to_the_assignment} <= set(heights(axis))
+    assert "99.41" in texts(figure)
+    assert {f"{run.best:.2f}" for run in published.records(published.runs())} <= texts(figure)
+
+
+def test_network_shows_each_layer_and_what_it_sees():
+    figure = plots.network(Model_8(), torch.zeros(1, 28, 28))
+    assert {"Model_8: 7,996 parameters", "conv\n26\N{MULTIPLICATION SIGN}26\n3", "6", "32"} <= texts(figure)
+    squares = [patch.get_width() for patch in figure.axes[1].patches]
+    assert squares == [3, 5, 6, 10, 14, 16, 24, 32]

@@ -15,8 +15,9 @@ import torch
 from src.data import load_mnist
 from src.files import ROOT, seal, unseal
 from src.model import Model_5, Model_8
+from src.recipe import Recipe
 from src.runs import Place, fit, stages
-from src.training import Recipe
+from src.training import new_model, train
 from tests.helpers import copy_source
 
 RECIPE = Recipe(epochs=2, batch_size=100)
@@ -43,6 +44,16 @@ def test_finished_runs_are_picked_up(data, tmp_path):
         assert torch.equal(a, b)
     assert not fit(Model_8, data, RECIPE, 0, folder=tmp_path, fresh=True).kept
     assert {path.suffix for path in tmp_path.iterdir()} == {".pt", ".lock"}
+
+
+def test_a_seed_decides_weights_and_training_alike(data, tmp_path):
+    """The weights of a seed are trained with the order and the augmentation of that seed."""
+    model = new_model(Model_8, 3)
+    history = train(model, data, RECIPE, 3)
+    run = fit(Model_8, data, RECIPE, 3, folder=tmp_path)
+    assert [epoch | {"seconds": 0} for epoch in run.history] == [epoch | {"seconds": 0} for epoch in history]
+    for mine, theirs in zip(run.model.state_dict().values(), model.state_dict().values(), strict=True):
+        assert torch.equal(mine, theirs)
 
 
 def test_any_difference_is_another_run(data, synthetic_root, tmp_path):
@@ -155,7 +166,7 @@ from pathlib import Path
 from src.data import load_mnist
 from src.model import Model_8
 from src.runs import fit
-from src.training import Recipe
+from src.recipe import Recipe
 
 def hold(history, epoch, fraction):
     Path(sys.argv[2]).touch()

@@ -3,7 +3,7 @@
 import copy
 import json
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,14 +12,11 @@ from torch.nn import functional as F
 
 from src import training
 from src.data import Data, load_mnist
-from src.images import normalise
+from src.images import normalise, prepare
 from src.model import Model_5, Model_6, Model_8
-from src.training import Recipe, epochs, evaluate, lr_factor, make_optimizer, precision, predict, train
-
-EVERYTHING = Recipe(
-    epochs=3, batch_size=64, optimizer="adamw", lr=0.01, weight_decay=0.01, schedule="cosine", warmup=0.2,
-    rotation=10.0, translation=2.0, scale=0.1, shear=0.15, ema=0.9,
-)  # fmt: skip
+from src.recipe import Recipe
+from src.training import _score, augmentation, epochs, lr_factor, make_optimizer, precision, predict, train
+from tests.helpers import EVERYTHING
 
 
 def built(model_class, seed=0):
@@ -27,62 +24,40 @@ def built(model_class, seed=0):
     return model_class()
 
 
+def correct(model, data, recipe):
+    """Count what the public way of predicting has right."""
+    return (predict(model, data.eval_images, recipe).argmax(1) == data.eval_labels).sum()
+
+
 def timeless(history):
     return [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in history]
 
 
-# ---------------------------------------------------------------- Recipe
+# ---------------------------------------------------------------- what changes from step to step
 
 
-def test_recipe_survives_json():
-    assert Recipe(**json.loads(json.dumps(asdict(EVERYTHING)))) == EVERYTHING
-    assert "optimizer adamw" in str(EVERYTHING)
-    assert "beta2" not in str(Recipe())  # SGD has none
-
-
-def test_whole_numbers_are_the_same_recipe():
-    assert json.dumps(asdict(Recipe(rotation=7))) == json.dumps(asdict(Recipe(rotation=7.0)))
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "says"),
-    [
-        ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
-        ({"epochs": 2.0}, TypeError, "epochs must be of type int, got 2.0"),
-        ({"epochs": True}, TypeError, "epochs must be of type int, got True"),
-        ({"batch_size": -1}, ValueError, "batch_size must be at least 1, got -1"),
-        ({"lr": "0.1"}, TypeError, "lr must be of type float, got '0.1'"),
-        ({"lr": 0.0}, ValueError, "lr must be over 0, got 0.0"),
-        ({"lr": math.nan}, ValueError, "lr must be finite, got nan"),
-        ({"optimizer": "adam"}, ValueError, "optimizer must be one of sgd, adamw, got 'adam'"),
-        ({"schedule": "step"}, ValueError, "schedule must be one of constant, cosine, got 'step'"),
-        ({"ema": 1.0}, ValueError, "ema must be at least 0 and below 1, got 1.0"),
-        ({"warmup": -0.1, "schedule": "cosine"}, ValueError, "warmup must be at least 0 and below 1, got -0.1"),
-        ({"warmup": 0.1}, ValueError, "warmup must be 0 when the schedule is constant, got 0.1"),
-        ({"rotation": -5.0}, ValueError, "rotation must be at least 0, got -5.0"),
-    ],
-)
-def test_recipe_refuses(change, error, says):
-    with pytest.raises(error, match=says):
-        Recipe(**change)
-
-
-def test_cosine_schedule():
-    factor = lr_factor(replace(EVERYTHING, warmup=0.25), 100)
-    assert factor(0) == pytest.approx(1 / 25)
-    assert factor(24) == factor(25) == 1
-    assert factor(62.5) == pytest.approx(0.5)
-    assert factor(100) == pytest.approx(0)
-    assert all(factor(step + 1) > factor(step) for step in range(24))
-    assert all(factor(step + 1) < factor(step) for step in range(25, 99))
-    assert [lr_factor(Recipe(), 100)(step) for step in (0, 50, 100)] == [1, 1, 1]
+def test_rate_rises_stays_and_falls():
+    factor = lr_factor(replace(EVERYTHING, warmup=0.1, fall=0.4), 100)
+    assert [factor(step) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1.0])
+    assert {factor(step) for step in range(9, 61)} == {1.0}
+    assert [factor(step) for step in (70, 80, 99, 100)] == pytest.approx([0.75, 0.5, 1 / 40, 0])
+    assert {lr_factor(Recipe(), 100)(step) for step in (0, 50, 100)} == {1.0}
 
 
 @pytest.mark.parametrize("total", [1, 2, 5])
-def test_cosine_schedule_of_very_short_runs(total):
+def test_rate_of_very_short_runs(total):
     factor = lr_factor(EVERYTHING, total)
     assert all(0 <= factor(step) <= 1 for step in range(total + 1))
     assert factor(0) > 0
+
+
+def test_augmentation_settles():
+    amounts = augmentation(replace(EVERYTHING, settle=0.3, settle_to=0.5), 100)
+    whole = {"rotation": 10.0, "translation": 2.0, "scale": 0.1, "shear": 0.15, "elastic": 1.0}
+    assert amounts(0) == amounts(69) == whole
+    assert amounts(70) == amounts(99) == {name: amount / 2 for name, amount in whole.items()}
+    constant = augmentation(replace(EVERYTHING, settle=0.0, settle_to=0.0), 100)
+    assert constant(0) == constant(99) == whole
 
 
 def test_weight_decay_spares_batchnorm_and_biases():
@@ -94,7 +69,7 @@ def test_weight_decay_spares_batchnorm_and_biases():
     assert len(decayed["params"]) + len(spared["params"]) == len(list(model.parameters()))
 
 
-# ---------------------------------------------------------------- evaluate
+# ---------------------------------------------------------------- predict and score
 
 
 class Brightest(nn.Module):
@@ -114,9 +89,9 @@ def brightest_data(count=2345, wrong=17):
     return images, labels
 
 
-def test_evaluate_counts_every_image():
+def test_scoring_counts_every_image():
     images, labels = brightest_data()
-    score = evaluate(Brightest(), images, labels)
+    score = _score(Brightest(), images, labels)
     assert (score.correct, score.total) == (2345 - 17, 2345)
     spread = (1 / training_std()) / 1  # logit of white over black
     right, off = -math.log(1 / (1 + 9 * math.exp(-spread))), -math.log(1 / (9 + math.exp(spread)))
@@ -133,15 +108,33 @@ def test_evaluation_changes_nothing(data):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     torch.manual_seed(1)
     stream = torch.get_rng_state()
-    predict(model.train(), data.eval_images)
+    predict(model.train(), data.eval_images, EVERYTHING)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), stream)
 
 
 def test_prediction_does_not_depend_on_the_batch(data):
     model = built(Model_6)
-    whole = predict(model, data.eval_images)
-    assert torch.allclose(whole, predict(model, data.eval_images, batch_size=33), atol=1e-2)
+    whole = predict(model, data.eval_images, EVERYTHING)
+    assert torch.allclose(whole, predict(model, data.eval_images, EVERYTHING, batch_size=33), atol=1e-2)
+
+
+def test_prediction_prepares_what_it_is_given(data):
+    """Raw images go in, and what the network gets is what it was trained and scored with."""
+    given = []
+
+    class Remember(nn.Module):
+        def forward(self, images):
+            given.append(images)
+            return images.flatten(1)[:, :10]
+
+    predict(Remember(), data.eval_images, EVERYTHING)
+    straight = prepare(data.eval_images, straighten=True, spread=0.5)
+    assert torch.equal(torch.cat(given), normalise(straight))
+    assert (straight - data.eval_images).abs().max() > 50  # of 255
+    given.clear()
+    predict(Remember(), data.eval_images, Recipe())
+    assert torch.equal(torch.cat(given), normalise(data.eval_images))
 
 
 @pytest.mark.parametrize(
@@ -183,7 +176,7 @@ def test_against_the_plain_loop(data, monkeypatch):
 
 def test_history_and_learning(data):
     model = built(Model_8)
-    history = train(model, data, replace(EVERYTHING, epochs=8, ema=0.0), seed=0)
+    history = train(model, data, replace(EVERYTHING, epochs=8, ema=0.0, ema_warmup=False), seed=0)
     assert [epoch["epoch"] for epoch in history] == list(range(1, 9))
     assert set(history[0]) == {
         "epoch", "lr", "train_loss", "train_correct", "train_total", "eval_loss", "eval_correct", "eval_total",
@@ -191,7 +184,7 @@ def test_history_and_learning(data):
     }  # fmt: skip
     assert history[-1]["train_total"] == 600
     assert history[-1]["eval_correct"] > 150  # of 200; chance is 20
-    assert history[-1]["eval_correct"] == evaluate(model, data.eval_images, data.eval_labels).correct
+    assert history[-1]["eval_correct"] == correct(model, data, EVERYTHING)
     assert json.loads(json.dumps(history)) == history
 
 
@@ -243,10 +236,11 @@ def test_weights_that_break_in_the_last_step_stop_the_run(data):
         train(built(Model_5), data, Recipe(lr=1e30, batch_size=600, epochs=1), 0)
 
 
-def test_averaged_weights(data):
+@pytest.mark.parametrize("warmup", [False, True])
+def test_averaged_weights(data, warmup):
     """With an EMA the model ends as the average of all steps, by the definition's recursion, and that is scored."""
     steps = []
-    recipe = Recipe(epochs=1, batch_size=100, ema=0.5)
+    recipe = Recipe(epochs=1, batch_size=100, ema=0.2, ema_warmup=warmup)
     kept = built(Model_8)
     names = [name for name, value in kept.state_dict().items() if value.is_floating_point()]  # with BatchNorm's
 
@@ -257,16 +251,46 @@ def test_averaged_weights(data):
     history = train(kept, data, recipe, 0, progress=remember)
     assert len(steps) == 6
     average = steps[0]
-    for weights in steps[1:]:
-        average = [0.5 * a + 0.5 * w for a, w in zip(average, weights, strict=True)]
+    decays = (2 / 11, 0.2, 0.2, 0.2, 0.2) if warmup else (0.2,) * 5
+    for decay, weights in zip(decays, steps[1:], strict=True):
+        average = [decay * a + (1 - decay) * w for a, w in zip(average, weights, strict=True)]
     for name, theirs in zip(names, average, strict=True):
         assert torch.allclose(kept.state_dict()[name], theirs, atol=1e-6), name
-    assert history[-1]["eval_correct"] == evaluate(kept, data.eval_images, data.eval_labels).correct
+    assert history[-1]["eval_correct"] == correct(kept, data, recipe)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_a_trained_model_is_left_ready_to_predict(data, ema):
+    model = built(Model_6)
+    train(model, data, Recipe(epochs=1, ema=ema), 0)
+    assert not any(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize("other", [{"rotation": 0.0, "scale": 0.0}, {"settle": 0.0, "settle_to": 0.0}])
+def test_arms_see_the_images_in_the_same_order(data, monkeypatch, other):
+    """What an arm augments must not change which images come in which step."""
+    orders = []
+    for recipe in (EVERYTHING, replace(EVERYTHING, **other)):
+        monkeypatch.setattr(torch, "randperm", record(torch.randperm, orders))
+        train(built(Model_8), data, recipe, seed=5)
+        monkeypatch.undo()
+    assert len(orders) == 6
+    assert all(torch.equal(a, b) for a, b in zip(orders[:3], orders[3:], strict=True))
+
+
+def record(function, kept):
+    """Make `function` remember what it returns."""
+
+    def remembering(*arguments, **options):
+        kept.append(function(*arguments, **options))
+        return kept[-1]
+
+    return remembering
 
 
 def test_one_epoch_on_real_mnist(real_root):
     """A floor that no broken loop reaches: one epoch of Model_8 on a sixth of the images."""
-    recipe = replace(EVERYTHING, epochs=1, ema=0.0)
+    recipe = replace(EVERYTHING, epochs=1)
     history = train(built(Model_8), load_mnist(real_root, train_limit=10_000), recipe, seed=0)
     assert history[-1]["eval_total"] == 10_000
     assert history[-1]["eval_correct"] >= 9_600

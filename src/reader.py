@@ -1,0 +1,148 @@
+"""The network in your hands: `load("Model_8").read("digit.png")`."""
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import safetensors.torch
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from safetensors import SafetensorError, safe_open
+from torch import nn
+from torch.nn.functional import interpolate
+from torchvision.transforms.functional import pil_to_tensor
+
+from src import model as models
+from src.evidence import accuracy
+from src.files import RESULTS, write
+from src.identity import network
+from src.images import moments
+from src.recipe import Recipe
+from src.training import predict
+
+BOX, SIDE = 20, 28  # pixels: MNIST's digits were fitted into 20 x 20 and laid on 28 x 28
+FAINTEST = 0.1  # of the contrast between ink and background: what is paler is background, the grain of a photograph
+LEAST_CONTRAST = 25  # of 255
+LUMA = (0.299, 0.587, 0.114)  # how bright red, green and blue are to the eye
+
+
+class PictureError(ValueError):
+    """Say in one sentence what is wrong with a picture and what to do."""
+
+
+class Reader(NamedTuple):
+    """A trained network that reads pictures."""
+
+    model: nn.Module
+    recipe: Recipe
+
+    def read(self, picture):
+        """Return the probabilities of the digits 0 to 9 for a picture: a list of ten.
+
+        `picture` is the path of an image file or a PIL image, of any size, with one digit, dark on light or light on
+        dark. Raises PictureError for what cannot be read.
+        """
+        image = as_mnist(picture).to(next(self.model.parameters()).device)
+        return torch.softmax(predict(self.model, image, self.recipe)[0, :10], dim=0).tolist()
+
+
+def path_of(name, folder=RESULTS):
+    """Return where the weights of a model lie."""
+    return Path(folder) / f"{name.lower()}.safetensors"
+
+
+def save(run, folder):
+    """Write a run's weights, and what they are and reach, and return their path."""
+    name = type(run.model).__name__
+    last = run.history[-1]
+    facts = {
+        "model": name,
+        "recipe": json.dumps(asdict(run.recipe)),
+        "seed": str(run.seed),
+        "accuracy": f"{accuracy(last):.2f} % of {last['eval_total']:,} images after epoch {last['epoch']}",
+        "code_sha256": run.code_sha256,
+        "layers": json.dumps(network(type(run.model))),
+    }
+    weights = {name: value.contiguous().cpu() for name, value in run.model.state_dict().items()}
+    path = path_of(name, folder)
+    write(path, safetensors.torch.save(weights, facts))
+    return path
+
+
+def load(name, folder=RESULTS):
+    """Return the Reader of a model, whose weights are in `folder`. Raises ValueError for weights not its own."""
+    path = path_of(name, folder)
+    try:
+        with safe_open(path, framework="pt") as content:
+            facts = content.metadata() or {}
+            weights = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError):
+        present = ", ".join(sorted(found.stem.capitalize() for found in Path(folder).glob("*.safetensors"))) or "none"
+        raise ValueError(
+            f"{path} is missing or damaged: restore it, or run notebooks/Step3.ipynb (weights of {present} are there)"
+        ) from None
+    model_class = getattr(models, name)
+    if facts.get("layers") != json.dumps(network(model_class)):
+        raise ValueError(f"{path} belongs to other layers than {name} has: run notebooks/Step3.ipynb")
+    model = model_class()
+    model.load_state_dict(weights)
+    return Reader(model.eval(), Recipe(**json.loads(facts["recipe"])))
+
+
+def as_mnist(picture):
+    """Turn a picture into an image as MNIST's were made: uint8 (1, 1, 28, 28), light ink on black.
+
+    The ink is fitted into a box of 20 x 20 pixels without distortion, and laid so that its centre of mass is in the
+    middle of 28 x 28.
+    """
+    ink = _ink(_grey(picture))
+    rows, columns = (torch.nonzero(ink.amax(axis) > 0).flatten() for axis in (1, 0))
+    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    height, width = (max(1, _whole(BOX * size / max(ink.shape))) for size in ink.shape)
+    small = interpolate(ink[None, None], (height, width), mode="area")[0, 0]
+    small = small / small.max()
+    canvas = torch.zeros(SIDE, SIDE)
+    across, down, *_ = moments(small[None, None])
+    top = _whole(SIDE / 2 - (height - 1) / 2 - down.item())
+    left = _whole(SIDE / 2 - (width - 1) / 2 - across.item())
+    top, left = min(max(top, 0), SIDE - height), min(max(left, 0), SIDE - width)
+    canvas[top : top + height, left : left + width] = small
+    return (255 * canvas).round().to(torch.uint8)[None, None]
+
+
+def _whole(value):
+    """Round half up, as the page in a browser does."""
+    return math.floor(value + 0.5)
+
+
+def _grey(picture):
+    """Return a picture as a float tensor (height, width) from 0 to 255, what is transparent laid on its opposite."""
+    if not isinstance(picture, Image.Image):
+        try:
+            with Image.open(picture) as opened:
+                picture = ImageOps.exif_transpose(opened)
+        except UnidentifiedImageError:
+            raise PictureError(f"{picture} is no image that can be read: save it as PNG or JPEG") from None
+        except OSError as error:
+            raise PictureError(
+                f"{picture} cannot be read ({error.strerror or error}): correct the path or file"
+            ) from None
+    if picture.mode.startswith(("I", "F")):  # more than 8 bits: stretch what there is
+        (values,) = pil_to_tensor(picture).float()
+        return 255 * (values - values.min()) / (values.max() - values.min()).clamp(min=1)
+    *colours, opaque = pil_to_tensor(picture.convert("RGBA")).float()
+    grey, opaque = sum(map(torch.mul, colours, LUMA)), opaque / 255
+    behind = 255.0 if (grey * opaque).sum() < 127.5 * opaque.sum() else 0.0
+    return opaque * grey + (1 - opaque) * behind
+
+
+def _ink(grey):
+    """Return how much ink is where, from 0 to 1: how far a pixel is from the background, which the border shows."""
+    border = torch.cat([grey[0], grey[-1], grey[:, 0], grey[:, -1]]).median()
+    ink = grey - border if grey.max() - border > border - grey.min() else border - grey
+    if ink.max() < LEAST_CONTRAST:
+        raise PictureError("the picture is blank: draw one digit, dark on light or light on dark")
+    ink = ink.clamp(min=0) / ink.max()
+    return torch.where(ink < FAINTEST, 0.0, ink)

@@ -1,0 +1,94 @@
+"""A recipe: every hyper-parameter of a run."""
+
+import math
+from dataclasses import asdict, dataclass, fields
+
+FRACTIONS = ("momentum", "beta2", "scale", "ema")
+PARTS = ("warmup", "fall", "settle", "settle_to", "spread")
+AMOUNTS = ("weight_decay", "rotation", "translation", "shear", "elastic")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every hyper-parameter of a run. The defaults are the published recipe without augmentation.
+
+    `momentum` is SGD's, and AdamW's first beta; `beta2` its second. `weight_decay` acts on the weights of layers only.
+    The learning rate is `lr`, but in the first part `warmup` of all steps, where it rises to that, and in the last part
+    `fall`, where it falls linearly to zero.
+
+    `straighten` and `spread` prepare every image, to train with and to score: see `src.images.prepare`.
+    `rotation` (degrees), `translation` (pixels), `scale`, `shear` (fractions) and `elastic` (pixels) are the largest
+    amounts of augmentation: see `src.images.augment`. In the last part `settle` of all steps they are multiplied by
+    `settle_to`.
+
+    `ema` over zero is the decay per step of an exponential moving average of weights and BatchNorm statistics, which
+    is then what gets evaluated. With `ema_warmup` the decay is at most (1 + k) / (10 + k) when k steps are in the
+    average, so that the untrained beginning is soon forgotten.
+
+    Raises ValueError or TypeError for a value that makes no sense, or for two that contradict each other.
+    """
+
+    epochs: int = 15
+    batch_size: int = 128
+    optimizer: str = "sgd"
+    lr: float = 0.01
+    momentum: float = 0.9
+    beta2: float = 0.99
+    weight_decay: float = 0.0
+    warmup: float = 0.0
+    fall: float = 0.0
+    straighten: bool = False
+    spread: float = 0.0
+    rotation: float = 0.0
+    translation: float = 0.0
+    scale: float = 0.0
+    shear: float = 0.0
+    elastic: float = 0.0
+    settle: float = 0.0
+    settle_to: float = 0.0
+    ema: float = 0.0
+    ema_warmup: bool = False
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            allowed = (int, float) if field.type is float else field.type
+            if isinstance(value, bool) != (field.type is bool) or not isinstance(value, allowed):
+                raise TypeError(f"{field.name} must be of type {field.type.__name__}, got {value!r}")
+            if field.type is float:
+                if not math.isfinite(value):
+                    raise ValueError(f"{field.name} must be finite, got {value}")
+                object.__setattr__(self, field.name, float(value))  # 7 and 7.0 are one recipe
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.optimizer not in ("sgd", "adamw"):
+            raise ValueError(f"optimizer must be one of sgd, adamw, got {self.optimizer!r}")
+        if self.lr <= 0:
+            raise ValueError(f"lr must be over 0, got {self.lr}")
+        for name in FRACTIONS:
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
+        for name in PARTS:
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a part of the whole, from 0 to 1, got {getattr(self, name)}")
+        for name in AMOUNTS:
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        moves = self.rotation or self.translation or self.scale or self.shear or self.elastic
+        for contradicts, says in (
+            (
+                self.warmup and not self.fall,
+                f"warmup is {self.warmup} under a constant rate: set fall, or no warmup",
+            ),
+            (self.warmup + self.fall > 1, f"warmup {self.warmup} and fall {self.fall} are over the whole: lower one"),
+            (self.settle and not moves, f"settle is {self.settle} without augmentation: set rotation, or no settle"),
+            (self.settle_to and not self.settle, f"settle_to is {self.settle_to} while settle is 0: set both or none"),
+            (self.ema_warmup and not self.ema, "ema_warmup is True while ema is 0: set both or none"),
+        ):
+            if contradicts:
+                raise ValueError(says)
+
+    def __str__(self):
+        idle = "beta2" if self.optimizer == "sgd" else ""
+        return ", ".join(f"{name} {value}" for name, value in asdict(self).items() if value and name != idle)

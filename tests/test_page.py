@@ -1,0 +1,138 @@
+"""The page that reads a drawn digit, in a real browser: it computes what PyTorch computes."""
+
+import re
+import shutil
+
+import pytest
+import torch
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+
+from src import page
+from src.data import load_mnist
+from src.images import normalise
+from src.model import Model_5, Model_7, Model_8, Model_9
+from src.reader import Reader, as_mnist
+from src.receptive_field import layers
+from src.training import new_model, prepared, train
+from tests.helpers import EVERYTHING
+
+DRIVER = shutil.which("chromedriver")
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def readers(data):
+    """Two networks trained a little: their BatchNorm has seen something."""
+    found = {}
+    for model_class in (Model_8, Model_9):
+        model = new_model(model_class, 0)
+        train(model, data, EVERYTHING, seed=0)
+        found[model_class.__name__] = Reader(model.eval(), EVERYTHING)
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser(readers, tmp_path_factory):
+    if BROWSER is None or DRIVER is None:
+        pytest.skip("no Chromium or Chrome with its driver here: apt install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1100,1400"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with webdriver.Chrome(options, webdriver.ChromeService(DRIVER)) as opened:
+        opened.get(page.save(readers, tmp_path_factory.mktemp("page")).as_uri())
+        yield opened
+        assert opened.get_log("browser") == []
+
+
+@pytest.mark.parametrize("name", ["Model_8", "Model_9"])
+def test_its_logits_are_pytorchs(browser, readers, name, real_root):
+    images = load_mnist(real_root).eval_images[:100]
+    told = [
+        browser.execute_script(
+            "return run(NETWORKS[arguments[0]], arguments[1]).logits", name, image.flatten().tolist()
+        )
+        for image in images
+    ]
+    model, recipe = readers[name]
+    with torch.no_grad():
+        expected = model(normalise(prepared(images, recipe)))
+    found = torch.tensor(told)
+    assert (found - expected).abs().max() < 1e-3
+    assert torch.equal(found.argmax(1), expected.argmax(1))
+
+
+def test_it_makes_an_image_of_a_drawing_as_the_reader_does(browser):
+    drawing = torch.zeros(280, 280, dtype=torch.uint8)
+    drawing[40:200, 60:80] = 255
+    drawing[180:200, 60:170] = 255
+    told = browser.execute_script(
+        "return Array.from(asMnist(arguments[0], 280, 280, 20, 28))", drawing.flatten().tolist()
+    )
+    expected = as_mnist(Image.fromarray(drawing.numpy())).flatten().float()
+    assert (torch.tensor(told) - expected).abs().max() <= 2
+
+
+def test_a_stroke_is_read_and_shown(browser):
+    pad = browser.find_element(By.ID, "pad")
+    browser.find_element(By.ID, "clear").click()
+    assert browser.find_elements(By.CSS_SELECTOR, "#bars .best") == []
+    strokes = ActionChains(browser).move_to_element_with_offset(pad, 0, -90).click_and_hold()
+    for _ in range(6):
+        strokes.move_by_offset(0, 30)
+    strokes.release().perform()
+    answer = browser.find_element(By.CSS_SELECTOR, "#bars .value.best").text
+    assert 10 <= float(answer.split()[0]) <= 100
+    maps = browser.find_elements(By.CSS_SELECTOR, ".layer")[1].find_elements(By.CLASS_NAME, "map")
+    assert len(maps) == 8
+    ActionChains(browser).move_to_element(maps[2]).perform()
+    told = browser.find_element(By.ID, "told").text
+    assert re.fullmatch(r"Map 3, row 1[23], column 1[23], value -?\d+\.\d\d", told)
+
+
+def test_what_a_unit_sees_is_where_the_page_draws_it():
+    """Change the image inside and outside the box of one unit: only inside does it matter."""
+    model = new_model(Model_8, 0).eval()
+    described = page.network(model, EVERYTHING)["layers"]
+    spatial = [layer.name for layer in layers(model)]
+    assert len(described) == len(spatial)
+    for number, layer in enumerate(described[:-1]):
+        row = layer["shape"][1] // 2
+        middle = layer["start"] + row * layer["jump"]
+        edges = [middle - (layer["field"] - 1) / 2, middle + (layer["field"] - 1) / 2]
+        assert all(edge == int(edge) for edge in edges)
+        first, last = int(edges[0]), int(edges[1])
+        image = torch.zeros(1, 1, 28, 28, requires_grad=True)
+        output, passed = image, 0
+        for module in (m for m in model.modules() if not list(m.children())):
+            output = module(output)
+            if isinstance(module, (torch.nn.Conv2d, torch.nn.MaxPool2d)):
+                passed += 1
+                if passed == number + 1:
+                    break
+        (reached,) = torch.autograd.grad(output[0, :, row, row].sum(), image)
+        rows = torch.nonzero(reached[0, 0].abs().sum(1)).flatten()
+        assert max(0, first) <= rows[0]
+        assert rows[-1] <= min(27, last)
+        if isinstance(module, torch.nn.Conv2d):  # a pooling passes on one of its four
+            assert len(rows) >= min(27, last) - max(0, first) - 2
+
+
+def test_a_layer_that_it_does_not_know_is_refused():
+    for model_class, layer in ((Model_7, "ReLU"), (Model_5, "Conv2d")):  # its convolutions have a bias
+        with pytest.raises(
+            TypeError, match=rf"the page does not know {layer}\(.*\): teach src/page.html and src/page.py"
+        ):
+            page.network(model_class(), EVERYTHING)
+
+
+def test_it_is_one_small_file_of_its_own(readers, tmp_path):
+    path = page.save(readers, tmp_path)
+    content = path.read_text()
+    assert path.stat().st_size < 200_000
+    assert "http" not in content.replace("http://www.w3.org", "")
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,43 @@
+"""What is claimed of others is consistent in itself."""
+
+import json
+
+from src import published
+from src.files import RESULTS, ROOT
+
+
+def test_public_runs_add_up():
+    runs = published.runs()
+    assert len({run.url for run in runs}) > 500
+    for run in runs:
+        assert run.url.startswith(f"https://github.com/{run.of}/"), run.url
+        assert run.parameters < 10_000
+        if run.accuracies is not None:
+            assert (run.epochs, run.best, run.final) == (len(run.accuracies), max(run.accuracies), run.accuracies[-1])
+            assert all(5 < accuracy < 100 for accuracy in run.accuracies)
+
+
+def test_each_line_has_its_address():
+    """line A and line B, from whose write-ups the rebuilt models' best epochs are."""
+    public = json.loads((RESULTS / "public.json").read_text(encoding="utf-8"))
+    named = {model["of"].split(",")[0] for model in public["rebuilt"].values()}
+    assert sorted(named) == sorted(public["lines"]) == ["line A", "line B"]
+    for path in ("README.md", "src/model.py"):
+        text = (ROOT / path).read_text(encoding="utf-8")
+        assert all(f"({address})" in text for address in public["lines"].values())
+
+
+def test_which_keep_to_the_assignment():
+    kept = [run for run in published.runs() if run.keeps_to_the_assignment]
+    assert len(kept) == 302
+    assert max(run.best for run in kept) == 99.56
+    assert all(run.parameters < 8000 and run.epochs <= 15 for run in kept)
+
+
+def test_records_are_beaten_by_none_that_is_smaller():
+    runs = published.runs()
+    found = published.records(runs)
+    for record in found:
+        assert all(run.best < record.best for run in runs if run.parameters < record.parameters)
+        assert all(run.best <= record.best for run in runs if run.parameters == record.parameters)
+    assert max(run.best for run in runs) == found[-1].best
