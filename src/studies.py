@@ -28,9 +28,9 @@ class Study(NamedTuple):
     chosen: str = ""
 
 
-def choice(question, arms, chosen=""):
-    """Return a study that chooses: on the validation split, with four seeds that no claim is made of."""
-    return Study(arms, range(100, 104), split="validation", figure="", question=question, chosen=chosen)
+def choice(question, arms, chosen="", seeds=range(100, 104)):
+    """Return a study that chooses: on the validation split, with seeds that no claim is made of."""
+    return Study(arms, seeds, split="validation", figure="", question=question, chosen=chosen)
 
 
 AS_PUBLISHED = Recipe(rotation=5.0)  # line B's last
@@ -102,6 +102,16 @@ CHOICES = {
         },
         chosen="average over twice as many steps",
     ),
+    "choose_fast": choice(
+        "Three epochs: do they need batches of 32, which take half as long again as batches of 64?",
+        {
+            "batches of 32": (Model_8, replace(MORE_STEPS, ema=0.995)),
+            "batches of 64": (Model_8, START_QUICK),
+            "batches of 64, average over twice as many steps": (Model_8, replace(START_QUICK, ema=0.995)),
+            "batches of 64, rate 0.03": (Model_8, replace(START_QUICK, lr=0.03)),
+            "batches of 128, rate 0.03": (Model_8, replace(START_QUICK, batch_size=128, lr=0.03)),
+        },
+    ),
     "choose_long": choice(
         "What does a training of fifteen epochs want?",
         {
@@ -143,7 +153,7 @@ CHOICES = {
         chosen="over the last 40 %, both",
     ),
     "choose_last": choice(
-        "Does anything help on top of all this? (beside that arm above)",
+        "Does anything help on top of all this? (a look with two seeds; beside them that arm above: no)",
         {
             "weight decay 0.05": (Model_8, replace(RECIPE, weight_decay=0.05)),
             "no weight decay": (Model_8, replace(RECIPE, weight_decay=0.0)),
@@ -152,6 +162,7 @@ CHOICES = {
             "rate 0.03, batches of 256": (Model_8, replace(RECIPE, lr=0.03, batch_size=256)),
             "10, 10, 15, 15, 15 channels": (variants.Model_8_7890, RECIPE),
         },
+        seeds=range(100, 102),
     ),
     "choose_small": choice(
         "Which network with fewer than 3,000 parameters, and which recipe for it?",
