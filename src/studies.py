@@ -205,6 +205,9 @@ CHOICES = {
         "What does Model_8 want of images as they come?",
         {
             "the recipe as it is": (Model_8, AS_THEY_COME),
+            "6 degrees, 1 pixel": (
+                Model_8, replace(AS_THEY_COME, rotation=6.0, translation=1.0, scale=0.06, shear=0.08),
+            ),
             "10 degrees, 2 pixels": (
                 Model_8, replace(AS_THEY_COME, rotation=10.0, translation=2.0, scale=0.1, shear=0.15),
             ),
@@ -262,8 +265,8 @@ STUDIES = CHOICES | {
         seeds=range(5),
         figure="forest",
     ),
-    # One ingredient taken away, or put back as the published networks had it.
-    "ablation": Study(
+    # One ingredient taken away from Model_8, or put back as the published networks had it: of its images,
+    "ablation_images": Study(
         {
             "the whole recipe": (Model_8, RECIPE),
             "images as they come": (Model_8, AS_THEY_COME),
@@ -282,12 +285,28 @@ STUDIES = CHOICES | {
             ),
             "no bending": (Model_8, replace(RECIPE, elastic=0.0)),
             "augmentation does not settle": (Model_8, replace(RECIPE, settle=0.0, settle_to=0.0)),
+        },
+        seeds=range(10),
+        figure="forest",
+    ),
+    # of its training,
+    "ablation_training": Study(
+        {
+            "the whole recipe": (Model_8, RECIPE),
             "constant rate": (Model_8, replace(RECIPE, fall=0.0)),
             "no averaging of weights": (Model_8, replace(RECIPE, ema=0.0, ema_warmup=False)),
             "average without warm-up": (Model_8, replace(RECIPE, ema_warmup=False)),
             "SGD at 0.01, no weight decay": (
                 Model_8, replace(RECIPE, optimizer="sgd", lr=0.01, weight_decay=0.0),
             ),
+        },
+        seeds=range(10),
+        figure="forest",
+    ),
+    # and of the network itself.
+    "ablation_network": Study(
+        {
+            "Model_8": (Model_8, RECIPE),
             "dropout 0.1": (variants.Model_8_Dropout, RECIPE),
             "ReLU": (variants.Model_8_ReLU, RECIPE),
             "BatchNorm after activation": (variants.Model_8_ActivationFirst, RECIPE),

@@ -104,7 +104,7 @@ def test_strip_sets_the_arms_side_by_side():
 
 def test_forest_shows_the_differences_in_the_studys_order_and_which_are_clear():
     lost = [(*HELD[:-1], 9_931), (*HELD[:-1], 9_929)]
-    figure = plots.forest(study("ablation", whole=[HELD, (*HELD[:-1], 9_949)], less=lost, same=[HELD, HELD]))
+    figure = plots.forest(study("ablation_images", whole=[HELD, (*HELD[:-1], 9_949)], less=lost, same=[HELD, HELD]))
     axis = figure.axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["whole", "less", "same"]
     told = {text for text in texts(figure) if "holds" in text}

@@ -60,7 +60,7 @@ def test_a_study_is_told_with_its_intervals(monkeypatch):
 
 def test_changes_are_told_as_differences_to_the_first_arm():
     whole = [HELD, (*HELD[:-1], 9_941)]
-    content = study("ablation", whole=whole, less=[(*HELD[:-1], 9_931), (*HELD[:-1], 9_923)])
+    content = study("ablation_images", whole=whole, less=[(*HELD[:-1], 9_931), (*HELD[:-1], 9_923)])
     _, first, second = report.changes_lines(content)
     assert first.startswith("whole")
     assert second.split()[:4] == ["less", "7,974", "99.270", "99.23"]
@@ -115,7 +115,7 @@ def test_a_clone_takes_its_name_from_github(origin, name):
 
 def test_a_study_is_drawn_as_it_says(monkeypatch, tmp_path):
     """Under any name: a copy of the ablation is drawn like the ablation."""
-    monkeypatch.setitem(STUDIES, "copied", STUDIES["ablation"])
+    monkeypatch.setitem(STUDIES, "copied", STUDIES["ablation_images"])
     content = study("copied", whole=[HELD, LOST], less=[LOST, HELD])
     write_evidence(content, tmp_path)
     report.save_study_figure(content, tmp_path)
