@@ -56,7 +56,8 @@ SETTLED = replace(SLIGHT, lr=0.02, settle=0.4)
 RECIPE = replace(BENT, settle=0.4)
 AS_THEY_COME = replace(RECIPE, straighten=False, spread=0.0)  # what a sceptic asks for: no preparation
 SMALL = replace(SETTLED, elastic=2.0)
-QUICK = replace(MORE_STEPS, ema=0.995)
+QUICK = replace(START_QUICK, ema=0.995)
+QUICKEST = replace(MORE_STEPS, epochs=2, ema=0.995)
 
 CHOICES = {
     "choose_preparation": choice(
@@ -103,7 +104,7 @@ CHOICES = {
         chosen="average over twice as many steps",
     ),
     "choose_fast": choice(
-        "Three epochs: do they need batches of 32, which take half as long again as batches of 64?",
+        "Do three epochs need batches of 32, which take half as long again as batches of 64? (No)",
         {
             "batches of 32": (Model_8, replace(MORE_STEPS, ema=0.995)),
             "batches of 64": (Model_8, START_QUICK),
@@ -111,6 +112,7 @@ CHOICES = {
             "batches of 64, rate 0.03": (Model_8, replace(START_QUICK, lr=0.03)),
             "batches of 128, rate 0.03": (Model_8, replace(START_QUICK, batch_size=128, lr=0.03)),
         },
+        chosen="batches of 64, average over twice as many steps",
     ),
     "choose_long": choice(
         "What does a training of fifteen epochs want?",
@@ -224,8 +226,9 @@ STUDIES = CHOICES | {
     ),
     "fewest_epochs": Study(
         {
-            "Model_8, 2 epochs": (Model_8, replace(QUICK, epochs=2)),
+            "Model_8, 2 epochs": (Model_8, QUICKEST),
             "Model_8, 3 epochs": (Model_8, QUICK),
+            "the same in batches of 32": (Model_8, replace(QUICK, batch_size=32)),
         },
         seeds=range(20),
         target=Target(last_epochs=1),
