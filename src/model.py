@@ -4,9 +4,9 @@ Each model is the list of its layers. They take images of shape (N, 1, 28, 28), 
 shape (N, 10), Model_7 (N, 20). The comment at a line's end is what leaves that line: channels x height x width, then
 the receptive field in input pixels. The tests recompute each of them.
 
-"Line A" (https://github.com/Jaydeep-singh-1999/ERA-V1/tree/HEAD/S7) and
-"line B" (https://github.com/Ujwal-EVA/Assignment---7) are two published attempts at this assignment. Models 1-7
-rebuild them layer for layer.
+Models 1-7 rebuild two published attempts at this assignment, layer for layer: "attempt A"
+(https://github.com/Jaydeep-singh-1999/ERA-V1/tree/HEAD/S7) and "attempt B"
+(https://github.com/Ujwal-EVA/Assignment---7).
 """
 
 from torch import nn
@@ -18,7 +18,7 @@ def conv_relu(inputs, outputs, kernel=3, padding=0, bias=True):
 
 
 def conv_relu_bn(inputs, outputs, kernel=3, padding=0, bias=True):
-    """Chain a convolution, ReLU and BatchNorm: the order that both published lines ended with."""
+    """Chain a convolution, ReLU and BatchNorm: the order that both published attempts ended with."""
     return conv_relu(inputs, outputs, kernel, padding, bias).append(nn.BatchNorm2d(outputs))
 
 
@@ -52,9 +52,9 @@ def conv_pool_bn_hardswish(inputs, outputs, padding=0):
 
 
 class Model_1(nn.Sequential):
-    """A plain network without a budget: 6,379,786 parameters, receptive field 40. Published as line B, Batch 1.
+    """A plain network without a budget: 6,379,786 parameters, receptive field 40.
 
-    Images (N, 1, 28, 28) to logits (N, 10).
+    Published as attempt B, Batch 1. Images (N, 1, 28, 28) to logits (N, 10).
     """
 
     def __init__(self):
@@ -73,9 +73,9 @@ class Model_1(nn.Sequential):
 
 
 class Model_2(nn.Sequential):
-    """No 1,024-channel layer, 1x1 head: 1,968,874 parameters, receptive field 28. Published as line A, Model_1.
+    """No 1,024-channel layer, 1x1 head: 1,968,874 parameters, receptive field 28.
 
-    Images (N, 1, 28, 28) to logits (N, 10).
+    Published as attempt A, Model_1. Images (N, 1, 28, 28) to logits (N, 10).
     """
 
     def __init__(self):
@@ -97,10 +97,10 @@ class Model_2(nn.Sequential):
 
 
 class Model_3(nn.Sequential):
-    """Model_2 with BatchNorm after each ReLU: 1,970,730 parameters, receptive field 28. Published as line A, Model_2.
+    """Model_2 with BatchNorm after each ReLU: 1,970,730 parameters, receptive field 28.
 
-    Images (N, 1, 28, 28) to logits (N, 10). The write-up states 1,968,874, the count of Model_2; the seven BatchNorms
-    add 1,856.
+    Published as attempt A, Model_2, whose write-up states 1,968,874, the count of Model_2; the seven BatchNorms add
+    1,856. Images (N, 1, 28, 28) to logits (N, 10).
     """
 
     def __init__(self):
@@ -125,10 +125,10 @@ class Model_3(nn.Sequential):
 
 
 class Model_4(nn.Sequential):
-    """Narrow layers, BatchNorm, dropout 0.25: 10,970 parameters, receptive field 28. Published as line B, Batch 2.
+    """Narrow layers, BatchNorm, dropout 0.25: 10,970 parameters, receptive field 28.
 
-    Images (N, 1, 28, 28) to logits (N, 10). The 7x7 head alone takes 4,900 of them, and the network is still over the
-    budget.
+    Published as attempt B, Batch 2. The 7x7 head alone takes 4,900 of them, and the network is still over the budget.
+    Images (N, 1, 28, 28) to logits (N, 10).
     """
 
     def __init__(self):
@@ -149,9 +149,9 @@ class Model_4(nn.Sequential):
 
 
 class Model_5(nn.Sequential):
-    """Line A's plan with 8 to 16 channels: 7,836 parameters, receptive field 28. Published as line A, Model_3.
+    """Attempt A's plan with 8 to 16 channels: 7,836 parameters, receptive field 28.
 
-    Images (N, 1, 28, 28) to logits (N, 10).
+    Published as attempt A, Model_3. Images (N, 1, 28, 28) to logits (N, 10).
     """
 
     def __init__(self):
@@ -171,9 +171,9 @@ class Model_5(nn.Sequential):
 
 
 class Model_6(nn.Sequential):
-    """Model_5 with dropout 0.1 in four places: 7,836 parameters, receptive field 28. Published as line A, Model_4.
+    """Model_5 with dropout 0.1 in four places: 7,836 parameters, receptive field 28.
 
-    Images (N, 1, 28, 28) to logits (N, 10).
+    Published as attempt A, Model_4. Images (N, 1, 28, 28) to logits (N, 10).
     """
 
     def __init__(self):
@@ -202,7 +202,7 @@ class Model_6(nn.Sequential):
 class Model_7(nn.Sequential):
     """Average pooling, a 1x1 head, dropout seven times: 7,974 parameters, receptive field 22 (32 after the average).
 
-    Images (N, 1, 28, 28) to logits (N, 20). Published as line B, Batch 3. The head has 20 outputs, as published: ten
+    Images (N, 1, 28, 28) to logits (N, 20). Published as attempt B, Batch 3. The head has 20 outputs, as published: ten
     of them, 200 parameters, stand for no digit.
     """
 
@@ -230,7 +230,7 @@ class Model_7(nn.Sequential):
 
 
 class Model_8(nn.Sequential):
-    """Ours, nothing but 3x3 convolutions: 7,996 parameters, receptive field 32 (44 after the average).
+    """Ours, every convolution 3x3: 7,996 parameters, receptive field 32 (44 after the average).
 
     Images (N, 1, 28, 28) to logits (N, 10). The global average turns the last convolution's ten maps into the ten
     logits, so there is no head to spend parameters on.

@@ -12,19 +12,25 @@ from src.images import LARGEST_STEP, MEAN, SMALLEST_STEP, SPREAD, STD, STEEPEST
 from src.reader import BOX, SIDE
 from src.receptive_field import layers
 
+NAME = "try.html"
 TEMPLATE = ROOT / "src" / "page.html"
 PLACE = "/* the network */ null"
 
 
 def save(readers, folder):
     """Write the page of `readers`, the networks by name, and return its path."""
+    path = Path(folder) / NAME
+    write(path, html(readers))
+    return path
+
+
+def html(readers):
+    """Return the page of `readers`, the networks by name."""
     content = {name: network(reader.model, reader.recipe) for name, reader in readers.items()}
-    path = Path(folder) / "try.html"
     template = TEMPLATE.read_text(encoding="utf-8")
     if template.count(PLACE) != 1:
         raise ValueError(f"{TEMPLATE} must hold {PLACE} once, for the network to be put there")
-    write(path, template.replace(PLACE, json.dumps(content, separators=(",", ":"))))
-    return path
+    return template.replace(PLACE, json.dumps(content, separators=(",", ":")))
 
 
 def network(model, recipe):

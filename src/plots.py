@@ -252,6 +252,7 @@ def strip(content):
     figure, axes = _figure(3.8)
     axis = axes[0][0]
     target, at = content["target"], 0
+    gap = max(2, max(len(entry["runs"]) for entry in content["models"].values()) // 5)
     line = 100 * target.accuracy
     count, arms = target.last_epochs, content["models"]
     which = f"each of the last {count} epochs" if count > 1 else "the final epoch"
@@ -267,18 +268,20 @@ def strip(content):
             mean = mean_over_seeds([last[-1] for last in by_seed])
             axis.fill_between([first - 0.5, at + 0.5], mean.low, mean.high, color=colour, alpha=0.2, linewidth=0)
             axis.plot([first - 0.5, at + 0.5], [mean.mean] * 2, color=colour, linewidth=1.2)
-            says = f"mean of the\nfinal epochs\n{mean.mean:.3f} %"
-            axis.text(at + 0.6, mean.mean, says, fontsize=9, color=colour, va="center")
-        if len(arms) > 1:
-            says = f"{arm}: {seeds_met(entry)} of {len(by_seed)} seeds"
-            axis.text((first + at) / 2, 1.02, says, transform=axis.get_xaxis_transform(), ha="center", fontsize=9)
-        at += 6 if len(arms) > 1 else 1
+            if len(arms) == 1:
+                says = f"mean of the\nfinal epochs\n{mean.mean:.3f} %"
+                axis.text(at + 0.6, mean.mean, says, fontsize=9, color=colour, va="center")
+            else:
+                says = f"{arm}\nmean {mean.mean:.3f} %\n{seeds_met(entry)} of {len(by_seed)} seeds"
+                axis.text((first + at) / 2, 1.02, says, transform=axis.get_xaxis_transform(), ha="center", fontsize=9)
+        at += 1 + gap
     if len(arms) == 1:
         ((arm, entry),) = arms.items()
         met = f"{seeds_met(entry)} of {len(entry['runs'])} seeds"
         _claim(axis, f"{arm} is at {line:.1f} % or above in {which}: {met}")
     axis.axhline(line, color=INK, linewidth=1, linestyle="--")
-    axis.text(-0.6, line, f"target {line:.1f} %", fontsize=9, color=INK, va="bottom")
+    says = f"target\n{line:.1f} %"
+    axis.text(1.01, line, says, transform=axis.get_yaxis_transform(), fontsize=9, color=INK, va="center")
     if count > 1:
         axis.scatter([], [], s=18, color=INK, alpha=0.5, linewidths=0, label=f"one of the last {count} epochs")
     axis.scatter([], [], s=46, facecolors="none", edgecolors=INK, linewidths=1.2, label="the final epoch")
@@ -286,7 +289,8 @@ def strip(content):
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
     axis.margins(y=0.12)
     axis.set_xticks([])
-    axis.set_xlim(-0.8, at + (4 if len(arms) == 1 else 0))
+    last = at - gap - 1
+    axis.set_xlim(-0.8, last + (0.18 * last + 1 if len(arms) == 1 else 0.8))
     axis.set(xlabel="one column a seed, in order of the final accuracy", ylabel=f"{content['split']} accuracy, %")
     axis.grid(axis="y", alpha=0.25)
     return figure
@@ -337,14 +341,15 @@ def frontier(content):
 
     public = published.runs()
     comparable = [run for run in public if run.keeps_to_the_assignment]
-    longer = [run for run in published.records(public) if not run.keeps_to_the_assignment]
+    small = [run for run in public if run.parameters < 8000]
+    longer = [run for run in published.records(small) if not run.keeps_to_the_assignment]
     axis.scatter(
         [run.parameters for run in comparable], [run.best for run in comparable], s=12, facecolors="none",
         edgecolors=SOFT, linewidths=0.7, label=f"public, at most 15 epochs: best epochs of {len(comparable)} runs",
     )  # fmt: skip
     for runs, marker, at, label in (
         (published.records(comparable), "D", -14, "the best of them at its size or below"),
-        (longer, "s", 6, "public, more epochs: the best epoch"),
+        (longer, "s", 6, "public, more epochs or an unknown number: the best"),
     ):
         axis.scatter(
             [run.parameters for run in runs], [run.best for run in runs], s=34, marker=marker, facecolors="none",

@@ -1,12 +1,10 @@
 """Train briefly with whatever version of src/ stands first on the path: the measuring end of src/readmit.py.
 
 Reads from standard input which runs to try, as JSON, and writes what came out of them to the file that it is given.
-It may use only what every version has: load_mnist, Recipe, train, precision, code_sha256 in src.runs, the models.
+It may use only what every version has: load_mnist, Recipe, new_model, train, precision, code_sha256, the models.
 """
 
 import dataclasses
-import importlib
-import importlib.util
 import json
 import sys
 
@@ -17,46 +15,36 @@ EMA = 0.5  # a longer memory would not outgrow its warm-up in so few steps
 
 
 def main():
-    from src import model, runs, training
+    from src import model, training, variants
     from src.data import load_mnist
+    from src.identity import code_sha256
+    from src.recipe import Recipe
 
-    modules = [model]
-    if importlib.util.find_spec("src.variants"):
-        modules.append(importlib.import_module("src.variants"))
-
-    recipe_class = importlib.import_module(
-        "src.recipe" if importlib.util.find_spec("src.recipe") else "src.training"
-    ).Recipe
-    new_model = getattr(training, "new_model", _new_model)
     asked = json.load(sys.stdin)
     torch.set_num_threads(1)
-    data = load_mnist() if asked["split"] == "test" else load_mnist(split=asked["split"])
+    data = load_mnist(split=asked["split"])
     *tensors, _, _, _ = dataclasses.fields(data)
     few = dataclasses.replace(data, **{field.name: getattr(data, field.name)[:IMAGES] for field in tensors})
     own = str(training.precision(torch.device("cpu")))
     answers = []
     for job in asked["jobs"]:
-        model_class = next(getattr(module, job["model"]) for module in modules if hasattr(module, job["model"]))
-        tried = {"code_sha256": runs.code_sha256(model_class), "data_sha256": data.sha256, "precision": own, "runs": {}}
+        model_class = next(
+            getattr(module, job["model"]) for module in (model, variants) if hasattr(module, job["model"])
+        )
+        tried = {"code_sha256": code_sha256(model_class), "data_sha256": data.sha256, "precision": own, "runs": {}}
         answers.append(tried)
         if asked["only_hash"]:
             continue
         changed = {"epochs": EPOCHS}
         if job["recipe"].get("ema"):
             changed["ema"] = EMA
-        recipe = recipe_class(**job["recipe"] | changed)
+        recipe = Recipe(**job["recipe"] | changed)
         for precision in job["precisions"]:
             training.precision = lambda device, precision=precision: getattr(torch, precision)
-            network = new_model(model_class, job["seed"])
+            network = training.new_model(model_class, job["seed"])
             history = training.train(network, few, recipe, job["seed"])
             tried["runs"][precision] = {"history": history, "weights": network.state_dict()}
     torch.save(answers, sys.argv[1])
-
-
-def _new_model(model_class, seed):
-    """Do as new_model did before src/training.py had it."""
-    torch.manual_seed(seed)
-    return model_class()
 
 
 if __name__ == "__main__":

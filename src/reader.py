@@ -73,6 +73,8 @@ def save(run, folder):
 
 def load(name, folder=RESULTS):
     """Return the Reader of a model, whose weights are in `folder`. Raises ValueError for weights not its own."""
+    if not hasattr(models, name):
+        raise ValueError(f"{name} is no model of src/model.py: Model_8, say")
     path = path_of(name, folder)
     try:
         with safe_open(path, framework="pt") as content:
@@ -86,9 +88,13 @@ def load(name, folder=RESULTS):
     model_class = getattr(models, name)
     if facts.get("layers") != json.dumps(network(model_class)):
         raise ValueError(f"{path} belongs to other layers than {name} has: run notebooks/Step3.ipynb")
+    try:
+        recipe = Recipe(**json.loads(facts["recipe"]))
+    except TypeError:
+        raise ValueError(f"{path} has a recipe that today's code does not know: run notebooks/Step3.ipynb") from None
     model = model_class()
     model.load_state_dict(weights)
-    return Reader(model.eval(), Recipe(**json.loads(facts["recipe"])))
+    return Reader(model.eval(), recipe)
 
 
 def as_mnist(picture):
@@ -123,14 +129,14 @@ def _grey(picture):
         try:
             with Image.open(picture) as opened:
                 picture = ImageOps.exif_transpose(opened)
-        except UnidentifiedImageError:
+        except (UnidentifiedImageError, Image.DecompressionBombError):
             raise PictureError(f"{picture} is no image that can be read: save it as PNG or JPEG") from None
         except OSError as error:
             raise PictureError(
                 f"{picture} cannot be read ({error.strerror or error}): correct the path or file"
             ) from None
     if picture.mode.startswith(("I", "F")):  # more than 8 bits: stretch what there is
-        (values,) = pil_to_tensor(picture).float()
+        (values,) = pil_to_tensor(picture.convert("F"))
         return 255 * (values - values.min()) / (values.max() - values.min()).clamp(min=1)
     *colours, opaque = pil_to_tensor(picture.convert("RGBA")).float()
     grey, opaque = sum(map(torch.mul, colours, LUMA)), opaque / 255
@@ -139,9 +145,20 @@ def _grey(picture):
 
 
 def _ink(grey):
-    """Return how much ink is where, from 0 to 1: how far a pixel is from the background, which the border shows."""
-    border = torch.cat([grey[0], grey[-1], grey[:, 0], grey[:, -1]]).median()
-    ink = grey - border if grey.max() - border > border - grey.min() else border - grey
+    """Return how much ink is where, from 0 to 1: how far a pixel is from the background.
+
+    The background is the plane that comes nearest to the border's pixels, so light may fall off to one side.
+    """
+    height, width = grey.shape
+    down, across = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+    places = torch.stack([torch.ones_like(grey), across, down], dim=2)
+    edge = torch.ones_like(grey, dtype=torch.bool)
+    edge[1:-1, 1:-1] = False
+    plane = torch.linalg.lstsq(places[edge], grey[edge].unsqueeze(1), driver="gelsd").solution
+    background = (places @ plane).squeeze(2)
+    ink = grey - background
+    if -ink.min() > ink.max():  # dark ink on light paper, which takes a part of the light that falls there
+        ink = -ink * (255 / background.clamp(min=1))
     if ink.max() < LEAST_CONTRAST:
         raise PictureError("the picture is blank: draw one digit, dark on light or light on dark")
     ink = ink.clamp(min=0) / ink.max()

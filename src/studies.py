@@ -33,7 +33,7 @@ def choice(question, arms, chosen="", seeds=range(100, 104)):
     return Study(arms, seeds, split="validation", figure="", question=question, chosen=chosen)
 
 
-AS_PUBLISHED = Recipe(rotation=5.0)  # line B's last
+AS_PUBLISHED = Recipe(rotation=5.0)  # attempt B's last
 # Where the choices of Step 3's recipes started from.
 START = Recipe(
     epochs=15, optimizer="adamw", lr=0.01, weight_decay=0.01, fall=0.4,
@@ -54,7 +54,8 @@ MORE_STEPS = replace(START_QUICK, batch_size=32)
 SETTLED = replace(SLIGHT, lr=0.02, settle=0.4)
 # What was chosen; results/search.md tells from what.
 RECIPE = replace(BENT, settle=0.4)
-AS_THEY_COME = replace(RECIPE, straighten=False, spread=0.0)  # what a sceptic asks for: no preparation
+UNPREPARED = replace(RECIPE, straighten=False, spread=0.0)
+AS_THEY_COME = UNPREPARED  # refitted
 SMALL = replace(SETTLED, elastic=2.0)
 QUICK = replace(START_QUICK, ema=0.995)
 QUICKEST = replace(MORE_STEPS, epochs=2, ema=0.995)
@@ -73,7 +74,7 @@ CHOICES = {
         chosen="straighten, spread 0.5",
     ),
     "choose_quick": choice(
-        "What does a training of two epochs want?",
+        "Which recipe for two epochs?",
         {
             "batches of 64, rate 0.02, from 4 degrees": (Model_8, replace(START_QUICK, epochs=2)),
             "rate 0.01": (Model_8, replace(START_QUICK, epochs=2, lr=0.01)),
@@ -91,7 +92,7 @@ CHOICES = {
         chosen="batches of 32",
     ),
     "choose_quicker": choice(
-        "Does anything help on top of these batches of 32? (Little: see that arm above)",
+        "Two epochs in batches of 32: does anything else help? (Little)",
         {
             "average over twice as many steps": (Model_8, replace(MORE_STEPS, epochs=2, ema=0.995)),
             "average over half as many steps": (Model_8, replace(MORE_STEPS, epochs=2, ema=0.98)),
@@ -115,7 +116,7 @@ CHOICES = {
         chosen="batches of 64, average over twice as many steps",
     ),
     "choose_long": choice(
-        "What does a training of fifteen epochs want?",
+        "Which recipe for fifteen epochs?",
         {
             "batches of 128, rate 0.01, 8 degrees": (Model_8, START),
             "10 degrees, 2 pixels": (Model_8, replace(START, rotation=10.0, translation=2.0, scale=0.1, shear=0.15)),
@@ -127,7 +128,7 @@ CHOICES = {
         chosen="rate 0.02",
     ),
     "choose_elastic": choice(
-        "How far should images bend? (fifteen epochs, rate 0.02, beside which see that arm above)",
+        "How far should images bend? (fifteen epochs at rate 0.02; without bending, see above)",
         {
             "1 pixel": (Model_8, replace(BENT, elastic=1.0)),
             "2 pixels": (Model_8, BENT),
@@ -137,7 +138,7 @@ CHOICES = {
         chosen="2 pixels",
     ),
     "choose_more": choice(
-        "Does anything help on top of these two pixels? (No: 2 pixels above are better)",
+        "With two pixels of bending: does anything else help? (No)",
         {
             "batches of 64": (Model_8, replace(BENT, batch_size=64)),
             "3 pixels": (Model_8, replace(BENT, elastic=3.0)),
@@ -145,7 +146,7 @@ CHOICES = {
         },
     ),
     "choose_settling": choice(
-        "When should augmentation settle, and the rate fall, so that the last five epochs are all good?",
+        "When should augmentation be reduced, and the rate fall, so that each of the last five epochs is good?",
         {
             "over the last 30 % and 40 %": (Model_8, BENT),
             "over the last 40 %, both": (Model_8, replace(BENT, settle=0.4)),
@@ -155,8 +156,9 @@ CHOICES = {
         chosen="over the last 40 %, both",
     ),
     "choose_last": choice(
-        "Does anything help on top of all this? (a look with two seeds; beside them that arm above: no)",
+        "Does anything else help? (two seeds each: nothing clearly does, and nothing was taken)",
         {
+            "as chosen above": (Model_8, RECIPE),
             "weight decay 0.05": (Model_8, replace(RECIPE, weight_decay=0.05)),
             "no weight decay": (Model_8, replace(RECIPE, weight_decay=0.0)),
             "spread 0.75": (Model_8, replace(RECIPE, spread=0.75)),
@@ -175,9 +177,10 @@ CHOICES = {
             "rate 0.01": (variants.Model_8_2884, replace(SETTLED, lr=0.01)),
             "1 pixel of bending": (variants.Model_8_2884, replace(SETTLED, elastic=1.0)),
         },
+        chosen="1 pixel of bending",
     ),
     "choose_smaller": choice(
-        "Bending helps the small network too: which one, and how much?",
+        "How far should images bend for a network this small, and which network?",
         {
             "7, 7, 8, 8, 8 channels, 1 pixel, rate 0.02": (variants.Model_8_2976, replace(SETTLED, elastic=1.0)),
             "2 pixels": (variants.Model_8_2976, replace(SETTLED, elastic=2.0)),
@@ -187,7 +190,7 @@ CHOICES = {
         chosen="2 pixels",
     ),
     "choose_smallest": choice(
-        "With two pixels: are 9, 8, 8, 7, 7 channels better, or another recipe? (No: 7, 7, 8, 8, 8 above are)",
+        "With two pixels: are 9, 8, 8, 7, 7 channels clearly better, or another recipe? (No)",
         {
             "from 4 degrees, rate 0.02": (variants.Model_8_2978, SMALL),
             "rate 0.03": (variants.Model_8_2978, replace(SMALL, lr=0.03)),
@@ -204,14 +207,14 @@ CHOICES = {
         chosen="from 4 degrees, 2 pixels",
     ),
     "choose_as_they_come": choice(
-        "What does Model_8 want of images as they come?",
+        "Which augmentation, if images are not prepared? (fifteen epochs)",
         {
-            "the recipe as it is": (Model_8, AS_THEY_COME),
+            "the recipe as it is": (Model_8, UNPREPARED),
             "6 degrees, 1 pixel": (
-                Model_8, replace(AS_THEY_COME, rotation=6.0, translation=1.0, scale=0.06, shear=0.08),
+                Model_8, replace(UNPREPARED, rotation=6.0, translation=1.0, scale=0.06, shear=0.08),
             ),
             "10 degrees, 2 pixels": (
-                Model_8, replace(AS_THEY_COME, rotation=10.0, translation=2.0, scale=0.1, shear=0.15),
+                Model_8, replace(UNPREPARED, rotation=10.0, translation=2.0, scale=0.1, shear=0.15),
             ),
         },
     ),
@@ -219,6 +222,11 @@ CHOICES = {
 
 STUDIES = CHOICES | {
     "record": Study({"Model_8": (Model_8, RECIPE)}, seeds=range(30), claims=("Model_8",)),
+    "as_they_come": Study(
+        {"Model_8, images as they come": (Model_8, AS_THEY_COME)},
+        seeds=range(30),
+        claims=("Model_8, images as they come",),
+    ),
     "smallest": Study(
         {"Model_9": (Model_9, SMALL), "2,976 parameters": (variants.Model_8_2976, SMALL)},
         seeds=range(10),
@@ -228,13 +236,11 @@ STUDIES = CHOICES | {
         {
             "Model_8, 2 epochs": (Model_8, QUICKEST),
             "Model_8, 3 epochs": (Model_8, QUICK),
-            "the same in batches of 32": (Model_8, replace(QUICK, batch_size=32)),
         },
         seeds=range(20),
         target=Target(last_epochs=1),
-        claims=("Model_8, 2 epochs", "Model_8, 3 epochs"),
+        claims=("Model_8, 3 epochs",),
     ),
-    "as_they_come": Study({"Model_8, images as they come": (Model_8, AS_THEY_COME)}, seeds=range(30)),
     # The published networks of Step 2; for Model_7 see "stall". The last arm tries what the steps suspect.
     "published": Study(
         {
@@ -272,7 +278,7 @@ STUDIES = CHOICES | {
     "ablation_images": Study(
         {
             "the whole recipe": (Model_8, RECIPE),
-            "images as they come": (Model_8, AS_THEY_COME),
+            "images as they come": (Model_8, UNPREPARED),
             "straightened, not spread": (Model_8, replace(RECIPE, spread=0.0)),
             "no augmentation": (
                 Model_8,

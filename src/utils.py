@@ -104,7 +104,7 @@ def fit_seeds(model_class, recipe, data, settings):
 
 
 def show_curves(runs, target):
-    """Show accuracy by epoch beside the target, and the gap to training; `runs` maps a model's name to its runs."""
+    """Show accuracy by epoch beside the target; `runs` maps a model's name to its runs."""
     _show(report.step_figure(gather({}, "test", target, runs, {})))
 
 

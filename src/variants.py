@@ -60,7 +60,7 @@ class Model_8_ReLU(nn.Sequential):
 
 
 class Model_8_ActivationFirst(nn.Sequential):
-    """Model_8 with BatchNorm after Hardswish, as both published lines ended with it after ReLU: 7,996 parameters."""
+    """Model_8 with BatchNorm after Hardswish, as both published attempts have it after ReLU: 7,996 parameters."""
 
     def __init__(self):
         super().__init__(
@@ -75,7 +75,7 @@ class Model_8_ActivationFirst(nn.Sequential):
 
 
 class Model_8_ThirdPooling(nn.Sequential):
-    """Model_8 with a third pooling before the last convolution, as in line A, for the average: 7,996 parameters."""
+    """Model_8 with a third pooling before the last convolution, as in attempt A, for the average: 7,996 parameters."""
 
     def __init__(self):
         super().__init__(
@@ -172,7 +172,7 @@ class Model_8_2978(Model_8_Widths):
 
 
 class Model_8_3998(Model_8_Widths):
-    """3,998 parameters."""
+    """3,998 parameters: it was chosen to be Model_9."""
 
     def __init__(self):
         super().__init__(8, 8, 10, 10, 9)

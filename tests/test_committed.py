@@ -9,12 +9,13 @@ import subprocess
 from dataclasses import asdict
 
 import pytest
+from safetensors import safe_open
 
 from src import model as models
-from src import published, report
+from src import published, reader, report
 from src.benchmark import PUBLISHED_EPOCHS
 from src.data import load_mnist
-from src.evidence import STEPS, Target, accuracy, finals, lowest, path_of, percent, read_step, read_study
+from src.evidence import STEPS, Target, accuracy, finals, lowest, path_of, percent, read_step, read_study, seeds_met
 from src.files import ROOT
 from src.identity import code_sha256
 from src.intervals import differences_to_first
@@ -22,11 +23,6 @@ from src.receptive_field import receptive_field
 from src.recipe import Recipe
 from src.studies import QUICK, RECIPE, SMALL, STUDIES
 from tests.helpers import assert_clean, code, printed, read, source
-
-pytestmark = pytest.mark.skipif(
-    any(not path_of({"step": step}, ROOT / "results").exists() for step in STEPS),
-    reason="a step has no evidence: run its notebook",
-)
 
 ROTATION = {
     "Model_1": 0.0,
@@ -228,15 +224,19 @@ def test_numbers_of_the_analysis(notebook, step):
     known |= {percent(value) for value in published.rebuilt().values()} | {"99.40 %", "99.00 %"}
     ends = [accuracy(h[-1]) for h in histories]
     differences = {f"{abs(a - b):.2f}" for a, b in itertools.combinations([*ends, 99.4], 2)}
-    shows = {1: (), 2: ("published",), 3: STUDIES}[step]
+    showing = re.findall(
+        r"^show_(?:seeds|changes|frontier)\(.*\)", "\n".join(map(source, code(notebook))), re.MULTILINE
+    )
+    shown = {name for call in showing for name in [*re.findall(r'"(\w+)"', call), re.match(r"show_(\w+)", call)[1]]}
+    held = set()
     for study in present_studies():
-        if study["study"] in shows:
+        if study["study"] in shown:
             entries = study["models"].values()
             known |= {f"{report.mean_text(entry)[0]} %" for entry in entries}
             known |= {percent(lowest(entry, study["target"])) for entry in entries}
-            if STUDIES[study["study"]].figure == "forest":
-                gaps = differences_to_first({arm: finals(entry) for arm, entry in study["models"].items()})
-                differences |= {f"{abs(gap.mean):.2f}" for gap in gaps.values()}
+            held |= {(seeds_met(entry), len(entry["runs"])) for entry in entries}
+            gaps = differences_to_first({arm: finals(entry) for arm, entry in study["models"].items()})
+            differences |= {f"{abs(gap.mean):.2f}" for gap in gaps.values()}
 
     text = source(notebook["cells"][1]).split("## Analysis")[1]
     percentages = re.findall(r"\d+\.\d+ %", text)
@@ -246,6 +246,7 @@ def test_numbers_of_the_analysis(notebook, step):
     losses = {f"{e[f'{part}_loss']:.4f}" for h in histories for e in h for part in ("train", "eval")}
     assert set(re.findall(r"\b\d\.\d{4}\b", text)) <= losses
     assert set(re.findall(r"(\d+) mistakes", text)) <= {str(10_000 - h[-1]["eval_correct"]) for h in histories}
+    assert {(int(met), int(of)) for met, of in re.findall(r"(\d+) of (\d+) seeds", text)} <= held
 
 
 @pytest.mark.usefixtures("as_published")
@@ -265,6 +266,14 @@ def test_readme_tells_how_the_steps_ended():
     above = [epoch["epoch"] for epoch in history if epoch["eval_correct"] >= 9_940]
     assert above == list(range(5, 15))
     assert "Model_3 is above the line in epochs 5 to 14 and below it in epoch 15" in text
+    ((entry,),) = [read_study("record")["models"].values()]
+    assert seeds_met(entry) == len(entry["runs"]) == 30
+    assert "30 of 30 seeds" in text
+    told = [run for run in published.runs() if run.keeps_to_the_assignment]
+    holding = [run for run in told if all(accuracy >= 99.4 for accuracy in run.accuracies[-5:])]
+    assert f"Of {len(told)} public runs that keep to this assignment" in text
+    assert f"{len(holding)} held 99.4 % in their last five epochs" in text
+    assert f"the best epoch among them is {max(run.best for run in told):.2f} %" in text
     for step, name, claim in ((2, "Model_6", "It holds 99.0 %."), (3, "Model_8", "holds 99.4 %")):
         assert all(run["met"] for run in read_step(step)["models"][name]["runs"])
         assert claim in text
@@ -277,6 +286,19 @@ def test_benchmark_adds_up():
     assert [len(told[loop]["epochs"]) for loop in ("ours", "published")] == [QUICK.epochs, PUBLISHED_EPOCHS]
     for loop, total in totals.items():
         assert told[loop]["total_seconds"] == pytest.approx(total, abs=0.06)
+
+
+@pytest.mark.parametrize("name", ["Model_8", "Model_9"])
+def test_the_weights_are_those_of_the_evidence(name):
+    with safe_open(reader.path_of(name), framework="pt") as content:
+        facts = content.metadata()
+    entry = read_step(3)["models"][name]
+    run, *_ = entry["runs"]
+    assert facts["seed"] == str(run["seed"]) == "0"
+    assert Recipe(**json.loads(facts["recipe"])) == entry["recipe"]
+    assert facts["accuracy"] == f"{percent(accuracy(run['history'][-1]))} of 10,000 images after epoch 15"
+    first, *_ = [*entry.get("readmitted", []), {"from_code_sha256": entry["code_sha256"]}]
+    assert facts["code_sha256"] == first["from_code_sha256"]
 
 
 def test_step_3_has_the_recipes_of_the_studies():

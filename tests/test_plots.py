@@ -1,5 +1,7 @@
 """Each figure is drawn and shows the numbers that it was given."""
 
+import itertools
+
 import pytest
 import torch
 from matplotlib.collections import PathCollection
@@ -93,13 +95,31 @@ def test_strip_shows_each_seed_its_mean_and_the_claim():
     (axis,) = figure.axes
     assert heights(axis) == sorted(count / 100 for seed in (HELD, LOST) for count in (*seed[-5:], seed[-1]))
     claim = "Model_7 is at 99.4 % or above in each of the last 5 epochs: 1 of 2 seeds"
-    assert {claim, "target 99.4 %", "mean of the\nfinal epochs\n99.410 %"} <= texts(figure)
+    assert {claim, "target\n99.4 %", "mean of the\nfinal epochs\n99.410 %"} <= texts(figure)
 
 
 def test_strip_sets_the_arms_side_by_side():
     figure = plots.strip(study(few=[HELD, LOST], many=[HELD, HELD, HELD]))
-    assert {"few: 1 of 2 seeds", "many: 3 of 3 seeds"} <= texts(figure)
+    assert {"few\nmean 99.410 %\n1 of 2 seeds", "many\nmean 99.510 %\n3 of 3 seeds"} <= texts(figure)
     assert len(heights(figure.axes[0])) == 5 * 6
+
+
+@pytest.mark.parametrize(
+    "arms",
+    [
+        {"Model_8, 2 epochs": 20, "Model_8, 3 epochs": 20},
+        {"Model_4": 5, "Model_5": 5, "Model_6": 5, "Model_6, falling rate": 5},
+        {"Model_9": 10, "2,976 parameters": 10},
+    ],
+)
+def test_headings_of_arms_lie_apart(arms):
+    figure = plots.strip(
+        study(**{arm: [HELD, LOST] * (count // 2) + [HELD] * (count % 2) for arm, count in arms.items()})
+    )
+    figure.draw_without_rendering()
+    headings = [text.get_window_extent() for text in figure.axes[0].texts if "mean" in text.get_text()]
+    assert len(headings) == len(arms)
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(headings, 2))
 
 
 def test_forest_shows_the_differences_in_the_studys_order_and_which_are_clear():

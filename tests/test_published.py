@@ -17,14 +17,14 @@ def test_public_runs_add_up():
             assert all(5 < accuracy < 100 for accuracy in run.accuracies)
 
 
-def test_each_line_has_its_address():
-    """line A and line B, from whose write-ups the rebuilt models' best epochs are."""
+def test_each_attempt_has_its_address():
+    """Attempts A and B, from whose write-ups the rebuilt models' best epochs are."""
     public = json.loads((RESULTS / "public.json").read_text(encoding="utf-8"))
     named = {model["of"].split(",")[0] for model in public["rebuilt"].values()}
-    assert sorted(named) == sorted(public["lines"]) == ["line A", "line B"]
+    assert sorted(named) == sorted(public["attempts"]) == ["attempt A", "attempt B"]
     for path in ("README.md", "src/model.py"):
         text = (ROOT / path).read_text(encoding="utf-8")
-        assert all(f"({address})" in text for address in public["lines"].values())
+        assert all(f"({address})" in text for address in public["attempts"].values())
 
 
 def test_which_keep_to_the_assignment():

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image, ImageOps
+from torchvision.transforms.functional import pil_to_tensor
 
 from src import reader
 from src.data import load_mnist
@@ -41,10 +42,12 @@ CHANGES = {
     "dark on light": lambda image: ImageOps.invert(picture(image, 280)),
     "RGB": lambda image: ImageOps.invert(picture(image, 280)).convert("RGB"),
     "a palette": lambda image: picture(image, 280).convert("P"),
-    "16 bit": lambda image: picture(image, 280).convert("I"),
+    "32 bit": lambda image: picture(image, 280).convert("I"),
+    "16 bit": lambda image: picture(image, 280).convert("I;16").convert("I;16B"),
     "in a corner of a wide sheet": lambda image: wide(ImageOps.invert(picture(image, 140)), 255),
     "white on transparent": lambda image: see_through(picture(image, 280), 255),
     "black on transparent": lambda image: see_through(picture(image, 280), 0),
+    "in slanting light": lambda image: shaded(picture(image, 280), fall=90),
     "faint, on grey": lambda image: ImageOps.invert(picture(image, 280)).point(lambda value: 100 + value // 3),
 }
 
@@ -53,6 +56,13 @@ def wide(digit, background):
     sheet = Image.new("L", (600, 300), background)
     sheet.paste(digit, (430, 10))
     return sheet
+
+
+def shaded(digit, fall):
+    """Lay dark ink on paper that gets darker to the right, by `fall` of 255."""
+    ink = pil_to_tensor(digit)[0].float() / 255
+    paper = 220 - fall * torch.linspace(0, 1, ink.shape[1])
+    return Image.fromarray((paper * (1 - ink)).round().to(torch.uint8).numpy())
 
 
 def see_through(alpha, ink):
@@ -119,6 +129,8 @@ def test_weights_that_are_not_its_own_are_refused(tmp_path, data, monkeypatch):
         reader.load("Model_8", tmp_path)
     reader.save(fit(Model_8, data, EVERYTHING, seed=0, folder=tmp_path), tmp_path)
     monkeypatch.setattr(reader.models, "Model_8", Model_9)
+    with pytest.raises(ValueError, match=r"model_8 is no model of src/model.py"):
+        reader.load("model_8", tmp_path)
     with pytest.raises(ValueError, match=r"belongs to other layers than Model_8 has: run notebooks/Step3.ipynb"):
         reader.load("Model_8", tmp_path)
     path = Path(tmp_path, "model_8.safetensors")
