@@ -169,14 +169,15 @@ CHOICES = {
         seeds=range(100, 102),
     ),
     "choose_finish": choice(
-        "Should the last epochs see images as a test does, without any augmentation? And more weight decay?",
+        "With how much augmentation should the last epochs end? And more weight decay?",
         {
-            "a quarter of it, over the last 40 %": (Model_8, RECIPE),
-            "none, over the last 40 %": (Model_8, replace(RECIPE, settle_to=0.0)),
+            "a quarter, over the last 40 %": (Model_8, RECIPE),
+            "half, over the last 40 %": (Model_8, replace(RECIPE, settle_to=0.5)),
+            "half, over the last 60 %": (Model_8, replace(RECIPE, settle=0.6, settle_to=0.5)),
             "none, over the last 20 %": (Model_8, replace(RECIPE, settle=0.2, settle_to=0.0)),
             "a quarter, weight decay 0.05": (Model_8, replace(RECIPE, weight_decay=0.05)),
-            "none, over the last 40 %, weight decay 0.05": (
-                Model_8, replace(RECIPE, settle_to=0.0, weight_decay=0.05),
+            "half, over the last 40 %, weight decay 0.05": (
+                Model_8, replace(RECIPE, settle_to=0.5, weight_decay=0.05),
             ),
         },
     ),
