@@ -145,7 +145,7 @@ def network(model, image):
         blocks.text(at + width / 2, height / 2 + 0.6, f"{channels}", ha="center", va="bottom", fontsize=9, color=OURS)
         short = name.replace("Conv2d", "conv").replace("MaxPool2d", "pool").replace("GlobalAvgPool", "mean")
         ticks.append((at + width / 2, f"{short}\n{height}\N{MULTIPLICATION SIGN}{height}\n{field}"))
-        at += width + 0.75
+        at += max(width + 0.75, 1.8)  # room for the label of a thin one
     blocks.set_xlim(-0.5, at - 0.25)
     blocks.set_ylim(-size / 2 - 1, size / 2 + 5)
     blocks.spines[:].set_visible(False)
