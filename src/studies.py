@@ -55,7 +55,7 @@ SETTLED = replace(SLIGHT, lr=0.02, settle=0.4)
 # What was chosen; results/search.md tells from what.
 RECIPE = replace(BENT, settle=0.4)
 UNPREPARED = replace(RECIPE, straighten=False, spread=0.0)
-AS_THEY_COME = UNPREPARED  # refitted
+AS_THEY_COME = UNPREPARED  # until choose_as_they_come says otherwise
 SMALL = replace(SETTLED, elastic=2.0)
 QUICK = replace(START_QUICK, ema=0.995)
 QUICKEST = replace(MORE_STEPS, epochs=2, ema=0.995)
