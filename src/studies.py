@@ -52,8 +52,10 @@ START_QUICK = replace(
 BENT = replace(START, lr=0.02, elastic=2.0)
 MORE_STEPS = replace(START_QUICK, batch_size=32)
 SETTLED = replace(SLIGHT, lr=0.02, settle=0.4)
+# With this one Model_8 was tested first: thirty seeds held, their mean missed what we aimed at.
+RECIPE_BEFORE = replace(BENT, settle=0.4)
 # What was chosen; results/search.md tells from what.
-RECIPE = replace(BENT, settle=0.4)
+RECIPE = replace(BENT, settle=0.6, settle_to=0.5)
 UNPREPARED = replace(RECIPE, straighten=False, spread=0.0)
 AS_THEY_COME = UNPREPARED  # until choose_as_they_come says otherwise
 SMALL = replace(SETTLED, elastic=2.0)
@@ -172,25 +174,26 @@ CHOICES = {
     "choose_last": choice(
         "Does anything else help? (two seeds each: nothing clearly does, and nothing was taken)",
         {
-            "as chosen above": (Model_8, RECIPE),
-            "weight decay 0.05": (Model_8, replace(RECIPE, weight_decay=0.05)),
-            "no weight decay": (Model_8, replace(RECIPE, weight_decay=0.0)),
-            "spread 0.75": (Model_8, replace(RECIPE, spread=0.75)),
-            "rate 0.03": (Model_8, replace(RECIPE, lr=0.03)),
-            "rate 0.03, batches of 256": (Model_8, replace(RECIPE, lr=0.03, batch_size=256)),
-            "10, 10, 15, 15, 15 channels": (variants.Model_8_7890, RECIPE),
+            "as chosen above": (Model_8, RECIPE_BEFORE),
+            "weight decay 0.05": (Model_8, replace(RECIPE_BEFORE, weight_decay=0.05)),
+            "no weight decay": (Model_8, replace(RECIPE_BEFORE, weight_decay=0.0)),
+            "spread 0.75": (Model_8, replace(RECIPE_BEFORE, spread=0.75)),
+            "rate 0.03": (Model_8, replace(RECIPE_BEFORE, lr=0.03)),
+            "rate 0.03, batches of 256": (Model_8, replace(RECIPE_BEFORE, lr=0.03, batch_size=256)),
+            "10, 10, 15, 15, 15 channels": (variants.Model_8_7890, RECIPE_BEFORE),
         },
         seeds=range(100, 102),
     ),
     "choose_finish": choice(
         "How should the last epochs end, in which the loss of the choice above rises again?",
         {
-            "augmentation to a quarter, over the last 40 %": (Model_8, RECIPE),
-            "to half, over the last 40 %": (Model_8, replace(RECIPE, settle_to=0.5)),
-            "to half, over the last 60 %": (Model_8, replace(RECIPE, settle=0.6, settle_to=0.5)),
-            "to none, over the last 20 %": (Model_8, replace(RECIPE, settle=0.2, settle_to=0.0)),
-            "average over twice as many steps": (Model_8, replace(RECIPE, ema=0.999)),
+            "augmentation to a quarter, over the last 40 %": (Model_8, RECIPE_BEFORE),
+            "to half, over the last 40 %": (Model_8, replace(RECIPE_BEFORE, settle_to=0.5)),
+            "to half, over the last 60 %": (Model_8, replace(RECIPE_BEFORE, settle=0.6, settle_to=0.5)),
+            "to none, over the last 20 %": (Model_8, replace(RECIPE_BEFORE, settle=0.2, settle_to=0.0)),
+            "average over twice as many steps": (Model_8, replace(RECIPE_BEFORE, ema=0.999)),
         },
+        chosen="to half, over the last 60 %",
     ),
     "choose_small": choice(
         "Which network with fewer than 3,000 parameters, and which recipe for it?",
@@ -219,14 +222,14 @@ CHOICES = {
             "from 4 degrees, rate 0.02": (variants.Model_8_2978, SMALL),
             "rate 0.03": (variants.Model_8_2978, replace(SMALL, lr=0.03)),
             "batches of 64": (variants.Model_8_2978, replace(SMALL, batch_size=64)),
-            "Model_8's recipe: from 8 degrees": (variants.Model_8_2978, RECIPE),
+            "Model_8's recipe: from 8 degrees": (variants.Model_8_2978, RECIPE_BEFORE),
         },
     ),
     "choose_below_4000": choice(
         "And with fewer than 4,000 parameters: 8, 8, 10, 10, 9 channels?",
         {
             "from 4 degrees, 2 pixels": (variants.Model_8_3998, SMALL),
-            "Model_8's recipe: from 8 degrees, 2 pixels": (variants.Model_8_3998, RECIPE),
+            "Model_8's recipe: from 8 degrees, 2 pixels": (variants.Model_8_3998, RECIPE_BEFORE),
         },
         chosen="from 4 degrees, 2 pixels",
     ),
@@ -246,6 +249,7 @@ CHOICES = {
 
 STUDIES = CHOICES | {
     "record": Study({"Model_8": (Model_8, RECIPE)}, seeds=range(30), claims=("Model_8",)),
+    "record_before": Study({"Model_8, recipe before": (Model_8, RECIPE_BEFORE)}, seeds=range(30)),
     "as_they_come": Study(
         {"Model_8, images as they come": (Model_8, AS_THEY_COME)},
         seeds=range(30),
