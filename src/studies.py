@@ -131,6 +131,17 @@ CHOICES = {
             "weight decay 0.05": (Model_8, replace(QUICK, weight_decay=0.05)),
         },
     ),
+    "choose_steadier": choice(
+        "And which of these makes every seed good? (twelve seeds)",
+        {
+            "as chosen above": (Model_8, QUICK),
+            "from 2 degrees": (Model_8, replace(QUICK, rotation=2.0, translation=0.5, scale=0.02, shear=0.025)),
+            "from 2 degrees, half a pixel of bending": (
+                Model_8, replace(QUICK, rotation=2.0, translation=0.5, scale=0.02, shear=0.025, elastic=0.5),
+            ),
+        },
+        seeds=range(100, 112),
+    ),
     "choose_long": choice(
         "Which recipe for fifteen epochs?",
         {
