@@ -26,7 +26,7 @@ class Target:
     max_parameters: int | None = 7999
 
     def met(self, history, parameters):
-        """Return whether a run that lasted at least `last_epochs` meets the target."""
+        """Return whether a run meets the target; one shorter than `last_epochs` does not."""
         if len(history) < self.last_epochs or len(history) > self.max_epochs:
             return False
         if self.max_parameters is not None and parameters > self.max_parameters:
@@ -118,7 +118,7 @@ def _read(of, folder, remedy):
         for entry in content["models"].values():
             # A field that is younger than the evidence has its default: off.
             entry["recipe"] = Recipe(**entry["recipe"])
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} does not fit today's Target and Recipe ({error}): {remedy}") from None
     return content
 

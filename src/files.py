@@ -70,7 +70,7 @@ def set_aside(path):
     """Move whatever is at `path` out of the way, and return where it is now."""
     path = Path(path)
     number = 1
-    while os.path.lexists(aside := path.with_name(f"{path.name}.damaged{number}")):
+    while os.path.lexists(aside := path.with_name(f"{path.name}.aside{number}")):
         number += 1
     os.replace(path, aside)
     return aside

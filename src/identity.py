@@ -156,6 +156,8 @@ def _imports(node):
     `from src.images import augment` binds a name to its own definition, which counts by itself.
     """
     module = getattr(node, "module", None)
+    if any(alias.name == "*" for alias in node.names):
+        raise ValueError(f"from {module} import * hides code that decides a run: import each name plainly")
     return {
         alias.asname or alias.name: f"{module} {alias.name}"
         for alias in node.names

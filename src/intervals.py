@@ -1,4 +1,4 @@
-"""What a few runs allow to be said: intervals of an accuracy, of a mean over seeds and of a rate of seeds."""
+"""What a few runs allow to be said: intervals of a mean over seeds and of a rate of seeds."""
 
 import math
 import statistics
@@ -38,11 +38,6 @@ def differences_to_first(by_arm):
     """Compare each arm with the first, paired by seed; `by_arm` maps it to {seed: value}. Returns {arm: Mean}."""
     first, *others = by_arm
     return {arm: paired_difference(by_arm[arm], by_arm[first]) for arm in others}
-
-
-def accuracy_interval(correct, total):
-    """Return the 95 % interval (Wilson) of an accuracy that one run showed on `total` images, as two fractions."""
-    return tuple(stats.binomtest(correct, total).proportion_ci(method="wilson"))
 
 
 def pass_rate_interval(passed, seeds):

@@ -44,8 +44,8 @@ def check_parameters(
             for name in re.findall(r"^(\w+) =", cell, re.MULTILINE):
                 if name not in known:
                     raise ValueError(f"{name} is no parameter of this notebook: use one of {', '.join(known)}")
-    _whole("seed", seed, 0, 2**31)
     _whole("n_seeds", n_seeds, 1, 1000)
+    _whole("seed", seed, 0, 2**31 - n_seeds)
     _whole("epochs", epochs, 1, MAX_EPOCHS)
     _whole("batch_size", batch_size, 1, 60_000)
     _whole("train_limit", train_limit, 0, 60_000)

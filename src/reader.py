@@ -126,15 +126,19 @@ def _whole(value):
 def _grey(picture):
     """Return a picture as a float tensor (height, width) from 0 to 255, what is transparent laid on its opposite."""
     if not isinstance(picture, Image.Image):
+        if not isinstance(picture, (str, Path)):
+            raise PictureError(f"a picture is a file's path or a PIL image, not {type(picture).__name__}")
         try:
             with Image.open(picture) as opened:
                 picture = ImageOps.exif_transpose(opened)
-        except (UnidentifiedImageError, Image.DecompressionBombError):
+        except (UnidentifiedImageError, Image.DecompressionBombError, ValueError):
             raise PictureError(f"{picture} is no image that can be read: save it as PNG or JPEG") from None
         except OSError as error:
             raise PictureError(
                 f"{picture} cannot be read ({error.strerror or error}): correct the path or file"
             ) from None
+    if 0 in picture.size:
+        raise PictureError("the picture has no pixels: give one with a digit on it")
     if picture.mode.startswith(("I", "F")):  # more than 8 bits: stretch what there is
         (values,) = pil_to_tensor(picture.convert("F"))
         return 255 * (values - values.min()) / (values.max() - values.min()).clamp(min=1)

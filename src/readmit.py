@@ -22,8 +22,8 @@ import torch
 
 from src import model as models
 from src import probe
-from src.data import DataError, torchvision_root
-from src.evidence import SCHEMA, STEPS, path_of, write_evidence
+from src.data import DataError, load_mnist, torchvision_root
+from src.evidence import STEPS, path_of, read_step, read_study, write_evidence
 from src.files import RESULTS, ROOT, shown, write
 from src.identity import code_sha256
 from src.recipe import Recipe
@@ -76,7 +76,9 @@ def readmit(folder=RESULTS):
         for name, entry, model_class in _arms(content):
             if entry["code_sha256"] != code_sha256(model_class):
                 stale.append((content, entry, model_class, _job(content, name, entry, model_class)))
-    proofs = _proofs({job.key(): job for *_, job in stale}) if stale else {}
+    if stale:
+        load_mnist()  # downloads it where it is missing
+    proofs = _proofs({job.key(): job for *_, job in stale})
     for content, entry, model_class, job in stale:
         content["environment"]["data_sha256"], proof = proofs[job.key()]
         entry["model"], entry["code_sha256"] = model_class.__name__, code_sha256(model_class)
@@ -97,10 +99,9 @@ def _evidence(folder):
     for of in [{"step": step} for step in STEPS] + [{"study": name} for name in STUDIES]:
         path = path_of(of, folder)
         if path.exists():
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content.get("schema") != SCHEMA:
-                raise ValueError(f"{path} is of schema {content.get('schema')}, not {SCHEMA}: make it again")
-            yield content  # as it stands: the code of its time does not know fields that a Recipe got since
+            read_step(of["step"], folder) if "step" in of else read_study(of["study"], folder)  # is it evidence?
+            # As it stands: the code of its time does not know fields that a Recipe got since.
+            yield json.loads(path.read_text(encoding="utf-8"))
 
 
 def _arms(content):
@@ -191,15 +192,21 @@ def _compare(title, before, after):
 
 def _commit_with(job, tree):
     """Find the commit whose code has the evidence's hash: the one that the evidence names, else the latest."""
+    trouble = ""
     for commit in [job.commit, *_git("log", "--format=%H", "--", "src").split()]:
         try:
             _check_out(tree, commit)
             (answer,) = _probe(tree, [job.asked(then=True)], job.split, only_hash=True)
-        except (Refused, subprocess.CalledProcessError):
-            continue  # that commit is gone, or its code cannot be asked
+        except subprocess.CalledProcessError:
+            continue  # that commit is gone
+        except Refused as error:  # its code cannot be asked
+            trouble = f" ({error})"
+            continue
         if answer["code_sha256"] == job.code_sha256:
             return commit
-    raise Refused(f"{job.title}: no commit has the code {job.code_sha256[:9]} of this evidence, so train it again")
+    raise Refused(
+        f"{job.title}: no commit has the code {job.code_sha256[:9]} of this evidence, so train it again{trouble}"
+    )
 
 
 def _probe(folder, jobs, split, only_hash=False):
@@ -212,7 +219,8 @@ def _probe(folder, jobs, split, only_hash=False):
             input=json.dumps({"jobs": jobs, "split": split, "only_hash": only_hash}), capture_output=True, text=True,
         )  # fmt: skip
         if done.returncode:
-            raise Refused(f"the code in {folder} cannot be tried: {done.stderr.strip().splitlines()[-1:]}")
+            *_, said = ["no message", *done.stderr.strip().splitlines()]
+            raise Refused(f"the code in {folder} cannot be tried: {said}")
         return torch.load(out.name, weights_only=True)
 
 

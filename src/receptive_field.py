@@ -34,12 +34,12 @@ class Layer:
 
 
 @torch.no_grad()
-def layers(model, image_shape=(1, 28, 28)):
-    """List the layers of a (nested) nn.Sequential, measured on an image of `image_shape`.
+def layers(model):
+    """List the layers of a (nested) nn.Sequential, measured on an image of 1 x 28 x 28.
 
     Raises TypeError for a module whose receptive field this does not know, ValueError for one that is not square.
     """
-    x = torch.zeros(1, *image_shape)
+    x = torch.zeros(1, 1, 28, 28)
     found, field, jump = [], 1, 1
     for module in _chain(copy.deepcopy(model).cpu().eval()):
         size = x.shape[-1]

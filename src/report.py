@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -22,7 +23,7 @@ from src.evidence import (
     seeds_met,
     steps_in,
 )
-from src.files import ROOT, shown, write
+from src.files import RESULTS, ROOT, shown, write
 from src.intervals import differences_to_first, mean_over_seeds, pass_rate_interval
 from src.published import difference_to_published, rebuilt
 from src.studies import STUDIES
@@ -66,12 +67,6 @@ def rate_text(entry):
     """Write the 95 % interval of the rate of seeds that meet the target."""
     low, high = pass_rate_interval(seeds_met(entry), len(entry["runs"]))
     return f"{100 * low:.0f} to {100 * high:.0f} %"
-
-
-def reach_text(target):
-    """Write in which epochs a seed has to reach a target's accuracy."""
-    count = target.last_epochs
-    return f"each of the last {count} epochs" if count > 1 else "the final epoch"
 
 
 def published_text(name, entry):
@@ -126,12 +121,14 @@ def studies_table(contents):
     for content in contents:
         link = f"results/study_{content['study']}.json"
         for arm in STUDIES[content["study"]].claims:
+            if arm not in content["models"]:
+                raise ValueError(f"{link} has no arm {arm!r}: run python -m src.run_study {content['study']}")
             entry = content["models"][arm]
             mean, _ = mean_text(entry)
             rows.append(
                 (
                     f"[{arm}]({link})", f"{entry['parameters']:,}", str(epochs_of(entry)), f"**{mean}**",
-                    f"**{met_text(entry)}** in {reach_text(content['target'])}",
+                    f"**{met_text(entry)}**" + (" (final epoch)" if content["target"].last_epochs == 1 else ""),
                 )
             )  # fmt: skip
     return table(*rows, right=(1, 2))
@@ -184,7 +181,7 @@ def with_error(values, digits):
 
 
 def speed(benchmark):
-    """Write how long the way to the line takes, from results/benchmark.json."""
+    """Write the table of results/benchmark.json."""
     where = benchmark["environment"]
     rows = [("training Model_8", "epochs", "seconds in all", "seconds an epoch", "images a second", "peak memory, MiB")]
     for name, loop in (("ours, the recipe for few epochs", "ours"), ("the published kind of loop", "published")):
@@ -317,35 +314,34 @@ def with_repository(text, notebook):
     return text.replace(old, repository())
 
 
-def texts(root=ROOT):
-    """Return what README.md and the notebooks should say, by path, as the evidence under `root` has it."""
-    results = root / "results"
-    contents = [read_step(step, results) for step in STEPS]
-    notebooks = {step: root / "notebooks" / f"Step{step}.ipynb" for step in STEPS}
-    benchmark = json.loads((results / "benchmark.json").read_text(encoding="utf-8"))
-    readme = root / "README.md"
+def texts():
+    """Return what README.md and the notebooks should say, by path, as the evidence has it."""
+    contents = [read_step(step) for step in STEPS]
+    notebooks = {step: ROOT / "notebooks" / f"Step{step}.ipynb" for step in STEPS}
+    benchmark = json.loads((RESULTS / "benchmark.json").read_text(encoding="utf-8"))
+    readme = ROOT / "README.md"
     bootstrap = notebooks[1].read_text(encoding="utf-8")
-    studies = [read_study(name, results) for name in carried_out(results) if STUDIES[name].claims]
+    studies = [read_study(name) for name in carried_out() if STUDIES[name].claims]
     generated = {
         "studies": studies_table(studies),
         "network": f"```python\n{layers_of(models.Model_8)}\n```",
         "table": steps_table(contents),
         "speed": speed(benchmark),
     }
-    log = results / "search.md"
-    choices = [read_study(name, results) for name in carried_out(results) if STUDIES[name].question]
+    log = RESULTS / "search.md"
+    choices = [read_study(name) for name in carried_out() if STUDIES[name].question]
     text = with_repository(readme.read_text(encoding="utf-8"), bootstrap)
     for name, part in generated.items():
         text = between(text, name, part)
-    citation = root / "CITATION.cff"
+    citation = ROOT / "CITATION.cff"
     found = {
         readme: text,
         citation: with_repository(citation.read_text(encoding="utf-8"), bootstrap),
         log: between(log.read_text(encoding="utf-8"), "search", search(choices)),
     }
-    if present := sorted(results.glob("*.safetensors")):
-        found[results / page.NAME] = page.html(
-            {path.stem.capitalize(): reader.load(path.stem.capitalize(), results) for path in present}
+    if present := sorted(RESULTS.glob("*.safetensors")):
+        found[RESULTS / page.NAME] = page.html(
+            {path.stem.capitalize(): reader.load(path.stem.capitalize()) for path in present}
         )
     for content in contents:
         path = notebooks[content["step"]]
@@ -363,31 +359,31 @@ def texts(root=ROOT):
     return found
 
 
-def figures(root=ROOT):
-    """Draw every figure of results/ from the evidence under `root`: yield its path and its PNG bytes."""
-    results = root / "results"
-    contents = steps_in(results)
+def figures():
+    """Draw every figure of results/ from the evidence: yield its path and its PNG bytes."""
+    contents = steps_in(RESULTS)
     for content in contents:
-        yield results / f"Step{content['step']}.png", plots.png(step_figure(content))
+        yield RESULTS / f"Step{content['step']}.png", plots.png(step_figure(content))
     if contents:
-        yield results / "overview.png", plots.png(plots.overview(contents))
-    for name in carried_out(results):
+        yield RESULTS / "overview.png", plots.png(plots.overview(contents))
+    for name in carried_out():
         if not STUDIES[name].figure:
             continue
-        picture = path_of({"study": name}, results).with_suffix(".png")
-        yield picture, plots.png(study_figure(read_study(name, results)))
+        picture = path_of({"study": name}, RESULTS).with_suffix(".png")
+        yield picture, plots.png(study_figure(read_study(name)))
 
 
-def carried_out(results):
+def carried_out():
     """Name the studies that have evidence: one that is only declared is not told of yet."""
-    return [name for name in STUDIES if path_of({"study": name}, results).exists()]
+    return [name for name in STUDIES if path_of({"study": name}, RESULTS).exists()]
 
 
 def main():
     project = ROOT / "pyproject.toml"
-    origin = subprocess.run(["git", "remote", "get-url", "origin"], cwd=ROOT, capture_output=True, text=True).stdout
-    write(project, name_from(origin.strip(), project.read_text(encoding="utf-8")))
+    git = ["git", "remote", "get-url", "origin"]
     try:
+        origin = subprocess.run(git, cwd=ROOT, capture_output=True, text=True).stdout if shutil.which("git") else ""
+        write(project, name_from(origin.strip(), project.read_text(encoding="utf-8")))
         made = {path: text.encode() for path, text in texts().items()} | dict(figures())
     except (OSError, ValueError) as error:
         sys.exit(str(error))

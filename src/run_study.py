@@ -164,7 +164,7 @@ def _train(waiting, places, data, table):
                 except (ray.exceptions.RayError, StopIteration) as error:
                     lost[key] += 1
                     if lost[key] < ATTEMPTS:
-                        print(f"LOST: {key[0]}, seed {key[1]}: its machine is gone; it goes on elsewhere", flush=True)
+                        print(f"LOST: {key[0]}, seed {key[1]} ({_reason(error)}): it is started again", flush=True)
                         waiting.insert(0, key)
                     else:
                         table.fail(*key, f"lost {ATTEMPTS} times: {_reason(error)}")

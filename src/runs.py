@@ -52,7 +52,7 @@ def fit(model_class, data, recipe, seed, *, folder=KEPT, fresh=False, progress=N
         record = place.finished()
         kept = record is not None
         if not kept:
-            for record in stages(model_class, data, recipe, seed, place.checkpoint(), progress=progress):
+            for record in stages(model_class, data, recipe, seed, place.checkpoint_of(data), progress=progress):
                 place.keep(record)
     return place.run(record, kept, data.train_images.device)
 
@@ -65,7 +65,7 @@ def stages(model_class, data, recipe, seed, checkpoint=None, *, commit=None, pro
     """
     made_with = environment(data, commit)
     state = None
-    if checkpoint and checkpoint["environment"] | {"git_commit": ""} == made_with | {"git_commit": ""}:
+    if checkpoint and not _differing(checkpoint["environment"], made_with):
         made_with, state = checkpoint["environment"], checkpoint["state"]
     history = state["history"] if state else []
     model = new_model(model_class, seed)
@@ -139,6 +139,18 @@ class Place:
         """Return the latest checkpoint, None where there is none."""
         return self._read(self._path("checkpoint"))
 
+    def checkpoint_of(self, data):
+        """Return the latest checkpoint. Say so and set it aside, if it was made in another environment than ours."""
+        checkpoint = self.checkpoint()
+        if checkpoint and (differs := _differing(checkpoint["environment"], environment(data))):
+            begun = len(checkpoint["state"]["history"])
+            aside = shown(set_aside(self._path("checkpoint")))
+            print(
+                f"{self.name}: {begun} epochs were trained elsewhere ({differs}): set aside as {aside}, and begun anew"
+            )
+            return None
+        return checkpoint
+
     def keep(self, record):
         """Keep a checkpoint or a finished run, which takes the checkpoint's place."""
         content = io.BytesIO()
@@ -185,6 +197,15 @@ def environment(data, commit=None):
         "data_sha256": data.sha256,
         "git_commit": commit or git_commit(),
     }
+
+
+def _differing(before, now):
+    """Say in which of its facts an environment is another; the commit does not count, as the code has its hash."""
+    return ", ".join(
+        f"{name} {before.get(name)}, here {value}"
+        for name, value in now.items()
+        if name != "git_commit" and before.get(name) != value
+    )
 
 
 def git_commit():

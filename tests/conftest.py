@@ -8,7 +8,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 
-from src.data import load_mnist
+from src.data import load_mnist, raw_folder
 from src.files import ROOT
 from tests.helpers import write_synthetic_mnist
 
@@ -25,10 +25,10 @@ def data(synthetic_root):
 
 @pytest.fixture(scope="session")
 def real_root():
-    root = os.environ.get("MNIST_ROOT") or ROOT / "data"
-    if not (ROOT / root / "MNIST" / "raw" / "train-images-idx3-ubyte").exists():
+    raw = raw_folder()
+    if not (raw / "train-images-idx3-ubyte").exists():
         pytest.skip("the real MNIST is neither under MNIST_ROOT nor in data/")
-    return root
+    return raw
 
 
 @pytest.fixture(scope="session")

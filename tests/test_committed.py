@@ -22,6 +22,7 @@ from src.intervals import differences_to_first
 from src.receptive_field import receptive_field
 from src.recipe import Recipe
 from src.studies import QUICK, RECIPE, SMALL, STUDIES
+from src.training import predict
 from tests.helpers import assert_clean, code, printed, read, source
 
 ROTATION = {
@@ -276,15 +277,14 @@ def test_readme_tells_how_the_steps_ended():
     assert "Model_3, with BatchNorm and 1,970,730 parameters, is at 99.4 % or above from epoch 5 on" in text
     ((entry,),) = [read_study("record")["models"].values()]
     assert seeds_met(entry) == len(entry["runs"]) == 30
-    assert "30 of 30 seeds" in text
+    assert "Model_8 holds 99.4 % with 30 of 30 seeds" in text
     told = [run for run in published.runs() if run.keeps_to_the_assignment]
     holding = [run for run in told if all(accuracy >= 99.4 for accuracy in run.accuracies[-5:])]
     assert f"Of {len(told)} public runs that keep to this assignment" in text
     assert f"{len(holding)} held 99.4 % in their last five epochs" in text
     assert f"the best epoch among them is {max(run.best for run in told):.2f} %" in text
-    for step, name, claim in ((2, "Model_6", "It holds 99.0 %."), (3, "Model_8", "holds 99.4 %")):
-        assert all(run["met"] for run in read_step(step)["models"][name]["runs"])
-        assert claim in text
+    assert all(run["met"] for run in read_step(2)["models"]["Model_6"]["runs"])
+    assert "It holds 99.0 %." in text
 
 
 def test_benchmark_adds_up():
@@ -307,6 +307,14 @@ def test_the_weights_are_those_of_the_evidence(name):
     assert facts["accuracy"] == f"{percent(accuracy(run['history'][-1]))} of 10,000 images after epoch 15"
     first, *_ = [*entry.get("readmitted", []), {"from_code_sha256": entry["code_sha256"]}]
     assert facts["code_sha256"] == first["from_code_sha256"]
+
+
+@pytest.mark.parametrize("name", ["Model_8", "Model_9"])
+def test_the_weights_score_what_the_evidence_says(name, real_root):
+    """Another kind of processor rounds differently, and may judge an image or two otherwise."""
+    data, (model, recipe) = load_mnist(real_root), reader.load(name)
+    correct = (predict(model, data.eval_images, recipe).argmax(1) == data.eval_labels).sum().item()
+    assert correct == pytest.approx(read_step(3)["models"][name]["runs"][0]["history"][-1]["eval_correct"], abs=3)
 
 
 def test_step_3_has_the_recipes_of_the_studies():

@@ -49,7 +49,7 @@ def test_every_bit_and_every_length_counts(tmp_path):
 def test_what_is_set_aside_never_replaces_anything(tmp_path):
     for number in (1, 2):
         (tmp_path / "run.pt").write_text(str(number))
-        assert set_aside(tmp_path / "run.pt").name == f"run.pt.damaged{number}"
+        assert set_aside(tmp_path / "run.pt").name == f"run.pt.aside{number}"
     assert sorted(path.read_text() for path in tmp_path.iterdir()) == ["1", "2"]
 
 

@@ -3,19 +3,11 @@
 import pytest
 
 from src.intervals import (
-    accuracy_interval,
     differences_to_first,
     mean_over_seeds,
     paired_difference,
     pass_rate_interval,
 )
-
-
-def test_accuracy_interval_against_wilsons_formula():
-    """Worked out from Wilson (1927) with z = 1.96: 99.40 % of 10,000 images lies between 99.23 % and 99.53 %."""
-    assert accuracy_interval(9_940, 10_000) == pytest.approx((0.99229, 0.99533), abs=1e-5)
-    low, high = accuracy_interval(10, 10)
-    assert (low, high) == (pytest.approx(10 / (10 + 1.959964**2), abs=1e-6), 1.0)
 
 
 def test_pass_rate_interval_in_the_cases_that_have_a_closed_form():

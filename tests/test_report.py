@@ -51,7 +51,7 @@ def test_a_study_is_told_with_its_intervals(monkeypatch):
     assert (report.sd_text(entry), report.rate_text(entry)) == ("0.096", "19 to 99 %")
     monkeypatch.setitem(STUDIES, "record", Study({}, range(4), claims=("Model_7",)))
     table = report.studies_table([content])
-    assert "| **99.435** | **3 of 4 seeds** in each of the last 5 epochs |" in table
+    assert "| **99.435** | **3 of 4 seeds** |" in table
     lines = "\n".join(report.seeds_lines([content]))
     assert all(part in lines for part in ("99.435", "99.283 to 99.587", "99.31", "3 of 4 seeds"))
     assert "more" not in table

@@ -212,7 +212,7 @@ def test_a_lost_machine_costs_only_what_it_was_at(command, study, tmp_path):
         assert cluster.stdout.readline() == "killed\n"
         status, shown, errors = finished(two_nodes)
         assert status == 0, errors
-        assert shown.count("its machine is gone; it goes on elsewhere") == 1
+        assert shown.count("): it is started again") == 1
     finally:
         cluster.communicate("end\n", timeout=60)
 

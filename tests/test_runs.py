@@ -88,12 +88,15 @@ def changed_environment(folder, **changes):
     seal(path, content.getvalue())
 
 
-def test_a_checkpoint_from_another_environment_is_dropped(data, tmp_path):
+def test_a_checkpoint_from_another_environment_is_named_and_set_aside(data, tmp_path, capsys):
     fit_and_kill(data, tmp_path)
     changed_environment(tmp_path, threads=64)
     seen = []
     fit(Model_8, data, RECIPE, 0, folder=tmp_path, progress=lambda history, epoch, _: seen.append(epoch))
     assert set(seen) == {1, 2}
+    said = capsys.readouterr().out
+    assert f"1 epochs were trained elsewhere (threads 64, here {torch.get_num_threads()}): set aside as " in said
+    assert len(list(tmp_path.glob("*.checkpoint.aside1"))) == 1
 
 
 def test_a_resumed_run_belongs_to_the_environment_that_it_began_in(data, tmp_path):
@@ -138,7 +141,7 @@ def test_a_damaged_finished_run_is_named_set_aside_and_trained_again(data, tmp_p
     assert [e["eval_loss"] for e in again.history] == [e["eval_loss"] for e in expected.history]
     said = capsys.readouterr().out
     assert f"{path.name} is damaged (" in said
-    assert f"set aside as {path.name}.damaged1, and trained again" in said
+    assert f"set aside as {path.name}.aside1, and trained again" in said
     assert fit(Model_8, data, RECIPE, 0, folder=tmp_path).kept
 
 
@@ -150,7 +153,7 @@ def test_a_damaged_checkpoint_is_named_and_set_aside(data, tmp_path, capsys, dam
     seen = []
     fit(Model_8, data, RECIPE, 0, folder=tmp_path, progress=lambda history, epoch, _: seen.append(epoch))
     assert set(seen) == {1, 2}
-    assert f"set aside as {path.name}.damaged1" in capsys.readouterr().out
+    assert f"set aside as {path.name}.aside1" in capsys.readouterr().out
 
 
 def test_a_folder_in_a_runs_place_is_set_aside(data, tmp_path, capsys):

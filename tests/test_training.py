@@ -53,7 +53,8 @@ def test_rate_of_very_short_runs(total):
 
 def test_augmentation_settles():
     amounts = augmentation(replace(EVERYTHING, settle=0.3, settle_to=0.5), 100)
-    whole = {"rotation": 10.0, "translation": 2.0, "scale": 0.1, "shear": 0.15, "elastic": 1.0}
+    whole = training.amounts(EVERYTHING)
+    assert whole["rotation"] == 10.0
     assert amounts(0) == amounts(69) == whole
     assert amounts(70) == amounts(99) == {name: amount / 2 for name, amount in whole.items()}
     constant = augmentation(replace(EVERYTHING, settle=0.0, settle_to=0.0), 100)
@@ -93,14 +94,10 @@ def test_scoring_counts_every_image():
     images, labels = brightest_data()
     score = _score(Brightest(), images, labels)
     assert (score.correct, score.total) == (2345 - 17, 2345)
-    spread = (1 / training_std()) / 1  # logit of white over black
+    black, white = normalise(torch.tensor([0, 255], dtype=torch.uint8)).tolist()
+    spread = white - black  # logit of white over black
     right, off = -math.log(1 / (1 + 9 * math.exp(-spread))), -math.log(1 / (9 + math.exp(spread)))
     assert score.loss == pytest.approx((right * (2345 - 17) + off * 17) / 2345, rel=1e-4)
-
-
-def training_std():
-    black, white = normalise(torch.tensor([0, 255], dtype=torch.uint8)).tolist()
-    return 1 / (white - black)
 
 
 def test_evaluation_changes_nothing(data):
