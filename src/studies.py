@@ -260,7 +260,7 @@ CHOICES = {
 
 STUDIES = CHOICES | {
     "record": Study({"Model_8": (Model_8, RECIPE)}, seeds=range(30), claims=("Model_8",)),
-    "record_before": Study({"Model_8, recipe before": (Model_8, RECIPE_BEFORE)}, seeds=range(30)),
+    "record_before": Study({"Model_8, recipe before": (Model_8, RECIPE_BEFORE)}, seeds=range(30), figure=""),
     "as_they_come": Study(
         {"Model_8, images as they come": (Model_8, AS_THEY_COME)},
         seeds=range(30),
