@@ -133,9 +133,9 @@ def percent(value):
     return f"{value:.2f} %"
 
 
-def finals(entry):
-    """Return the final accuracy of each run in percent, by seed."""
-    return {run["seed"]: accuracy(run["history"][-1]) for run in entry["runs"]}
+def finals(entry, part="eval"):
+    """Return the final accuracy of each run in percent, by seed; with "train" that of its training."""
+    return {run["seed"]: accuracy(run["history"][-1], part) for run in entry["runs"]}
 
 
 def counted(entry, target):

@@ -10,6 +10,7 @@ import matplotlib
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
 from src import published
 from src.evidence import accuracy, counted, finals, named, seeds_met
@@ -26,6 +27,7 @@ COLOURS = {
     "Model_4": "#999933", "Model_5": "#cc79a7", "Model_6": "#56b4e9",
     "Model_7": CLEAR, "Model_8": OURS, "Model_9": "#332288",
 }  # fmt: skip
+HALO = [withStroke(linewidth=2, foreground="white")]  # keeps a label legible on a digit
 WIDTH = 8.5  # inches: the text of README on GitHub
 
 
@@ -86,6 +88,20 @@ def samples(rows):
     return figure
 
 
+def reading(rows, probabilities):
+    """Draw what a network is given, `rows` of one image (1, 1, 28, 28) each, and the ten probabilities it returns."""
+    figure, ((*pictures, bars),) = _figure(1.9, 1, len(rows) + 1, width=6, width_ratios=[1] * len(rows) + [1.6])
+    for axis, (label, images) in zip(pictures, rows.items(), strict=True):
+        axis.imshow(images[0, 0].cpu().numpy(), cmap="gray_r")
+        axis.axis("off")
+        axis.set_title(label, fontsize=9, color=INK)
+    bars.bar(range(10), probabilities, color=OURS)
+    bars.set_xticks(range(10))
+    bars.set_ylim(0, 1)
+    bars.set_title("probability of each digit", fontsize=9, color=INK)
+    return figure
+
+
 def curves(histories, target):
     """Draw accuracy by epoch, each line with its name at its end; `histories` maps a label to a history."""
     figure, axes = _figure(3.6)
@@ -104,9 +120,9 @@ def curves(histories, target):
     axis.axhline(line, color=INK, linewidth=1, linestyle="--")
     axis.text(0.6, line, f"target {line:.1f} %", fontsize=9, color=INK, va="bottom")
     axis.axvspan(last - target.last_epochs + 0.5, last + 0.5, color=SOFT, alpha=0.25, linewidth=0)
-    axis.text(
-        last - target.last_epochs / 2 + 0.5, floor, "what counts", fontsize=9, color=FAINT, ha="center", va="bottom"
-    )
+    says = f"the last {target.last_epochs} epochs count"
+    middle, at_top = last - target.last_epochs / 2 + 0.5, axis.get_xaxis_transform()
+    axis.text(middle, 0.97, says, transform=at_top, fontsize=9, color=FAINT, ha="center", va="top")
     for label, height in _apart({label: value for label, (value, _) in ends.items()}, (top - floor) / 14).items():
         value, colour = ends[label]
         axis.text(last + 0.7, height, f"{label}  {value:.2f}", fontsize=9, color=colour, va="center")
@@ -143,7 +159,7 @@ def network(model, image):
         width = 0.4 + channels / 16
         blocks.add_patch(Rectangle((at, -height / 2), width, height, facecolor=OURS, alpha=0.25, edgecolor=OURS))
         blocks.text(at + width / 2, height / 2 + 0.6, f"{channels}", ha="center", va="bottom", fontsize=9, color=OURS)
-        short = name.replace("Conv2d", "conv").replace("MaxPool2d", "pool").replace("GlobalAvgPool", "mean")
+        short = name.replace("Conv2d", "conv").replace("MaxPool2d", "pool").replace("GlobalAvgPool", "average")
         ticks.append((at + width / 2, f"{short}\n{height}\N{MULTIPLICATION SIGN}{height}\n{field}"))
         at += max(width + 0.75, 1.8)  # room for the label of a thin one
     blocks.set_xlim(-0.5, at - 0.25)
@@ -154,24 +170,22 @@ def network(model, image):
     blocks.set_yticks([])
     parameters = sum(layer.parameters for layer in found)
     _claim(blocks, f"{type(model).__name__}: {parameters:,} parameters")
-    blocks.set_xlabel(
-        "layer, size of its maps, pixels of the image that one of theirs sees (green: channels)", fontsize=9
-    )
+    blocks.set_xlabel("layer, size of its maps, receptive field in pixels of the image (green: channels)", fontsize=9)
 
     digit.imshow(image[0].cpu().numpy(), cmap="gray_r", vmax=500)
     fields = sorted({layer.receptive_field for layer in found if not layer.global_average})
-    labelled = 0
-    for field in fields:
-        low = size / 2 - field / 2 - 0.5
+    digit.add_patch(Rectangle((-0.5, -0.5), size, size, fill=False, edgecolor=FAINT, linewidth=1, linestyle=":"))
+    for number, field in enumerate(fields):
+        low, high = size / 2 - field / 2 - 0.5, size / 2 + field / 2 - 0.5
         digit.add_patch(Rectangle((low, low), field, field, fill=False, edgecolor=CLEAR, linewidth=1))
-        if field - labelled > 2:  # their labels would lie on each other
-            digit.text(low + field + 0.2, low + field, f"{field}", fontsize=9, color=CLEAR, va="bottom", ha="left")
-            labelled = field
+        # One corner after the other, so that labels do not lie on each other.
+        x, y = ((high, high), (high, low), (low, low), (low, high))[number % 4]
+        digit.text(x, y, f"{field}", fontsize=9, color=CLEAR, va="center", ha="center", path_effects=HALO)
     widest = max(fields[-1], size)
-    digit.set_xlim(size / 2 - widest / 2 - 1, size / 2 + widest / 2 + 2.5)
-    digit.set_ylim(size / 2 + widest / 2 + 0.5, size / 2 - widest / 2 - 1)
+    digit.set_xlim(size / 2 - widest / 2 - 2, size / 2 + widest / 2 + 1)
+    digit.set_ylim(size / 2 + widest / 2 + 1, size / 2 - widest / 2 - 2)
     digit.axis("off")
-    digit.set_title("what one pixel sees", fontsize=9, color=INK)
+    digit.set_title("receptive fields (dotted: the image)", fontsize=9, color=INK)
     return figure
 
 
@@ -259,7 +273,7 @@ def strip(content):
     for arm, entry in arms.items():
         first = at
         by_seed = sorted(counted(entry, target).values(), key=lambda last: last[-1])
-        colour = _colour(entry["model"])
+        colour = COLOURS.get(entry["model"], FAINT)
         for at, last in enumerate(by_seed, first):
             axis.plot([at, at], [min(last), max(last)], color=SOFT, linewidth=1, zorder=1)
             axis.scatter([at] * len(last), last, s=18, color=colour, alpha=0.5, linewidths=0)
@@ -269,10 +283,11 @@ def strip(content):
             axis.fill_between([first - 0.5, at + 0.5], mean.low, mean.high, color=colour, alpha=0.2, linewidth=0)
             axis.plot([first - 0.5, at + 0.5], [mean.mean] * 2, color=colour, linewidth=1.2)
             if len(arms) == 1:
-                says = f"mean of the\nfinal epochs\n{mean.mean:.3f} %"
-                axis.text(at + 0.6, mean.mean, says, fontsize=9, color=colour, va="center")
+                says = f"mean\n{mean.mean:.3f} %"
+                at_right = axis.get_yaxis_transform()
+                axis.text(1.01, mean.mean, says, transform=at_right, fontsize=9, color=colour, va="center")
             else:
-                says = f"{arm}\nmean {mean.mean:.3f} %\n{seeds_met(entry)} of {len(by_seed)} seeds"
+                says = f"{arm}\nmean {mean.mean:.3f} %\n{seeds_met(entry)} of {len(by_seed)} hold {line:.1f} %"
                 axis.text((first + at) / 2, 1.02, says, transform=axis.get_xaxis_transform(), ha="center", fontsize=9)
         at += 1 + gap
     if len(arms) == 1:
@@ -290,7 +305,7 @@ def strip(content):
     axis.margins(y=0.12)
     axis.set_xticks([])
     last = at - gap - 1
-    axis.set_xlim(-0.8, last + (0.18 * last + 1 if len(arms) == 1 else 0.8))
+    axis.set_xlim(-0.8, last + 0.8)
     axis.set(xlabel="one column a seed, in order of the final accuracy", ylabel=f"{content['split']} accuracy, %")
     axis.grid(axis="y", alpha=0.25)
     return figure

@@ -114,7 +114,7 @@ def show_confusion(logits, data):
 
 
 def show_mistakes(logits, data):
-    """Show the mistakes that the model is surest of."""
+    """Show the mistakes that the model is surest of, as the files have the images."""
     _show(plots.mistakes(data.eval_images, data.eval_labels, logits))
 
 
@@ -126,7 +126,7 @@ def read_digit(run, data, settings):
     name = shown(settings.digit) if settings.digit else "The first test image"
     print(f"{name}: {digit}, {probabilities[digit]:.1%} sure")
     print(*(f"{number}: {probability:6.1%}" for number, probability in enumerate(probabilities)), sep="\n")
-    _show(plots.samples(_before_the_network("as MNIST has it", as_mnist(picture), run.recipe)))
+    _show(plots.reading(_before_the_network("as MNIST has it", as_mnist(picture), run.recipe), probabilities))
 
 
 def save_networks(runs, data, settings):
@@ -180,7 +180,7 @@ def _before_the_network(label, images, recipe):
 
 def _carried_out(*names):
     """Read the studies that have evidence, and say which have none."""
-    present = report.carried_out(RESULTS)
+    present = report.carried_out()
     for name in names:
         if name not in present:
             print(f"The study {name} has not been carried out: run python -m src.run_study {name}")
