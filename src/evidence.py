@@ -74,8 +74,11 @@ def gather(of, split, target, runs, environment):
 
 
 def path_of(of, folder):
-    """Return where evidence lies: Step{N}.json or study_{NAME}.json."""
-    return Path(folder) / (f"Step{of['step']}.json" if "step" in of else f"study_{of['study']}.json")
+    """Return where evidence lies: Step{N}.json, study_{NAME}.json or, of a choice, search/study_choose_{NAME}.json."""
+    if "step" in of:
+        return Path(folder) / f"Step{of['step']}.json"
+    place = "search" if of["study"].startswith("choose_") else "."
+    return Path(folder) / place / f"study_{of['study']}.json"
 
 
 def write_evidence(content, folder):

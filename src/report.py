@@ -159,7 +159,7 @@ def search(contents):
     """Write what the studies on the validation split found: one table for each question."""
     parts = []
     for content in contents:
-        study, link = STUDIES[content["study"]], f"[runs](study_{content['study']}.json)"
+        study, link = STUDIES[content["study"]], f"[runs]({path_of(content, '').as_posix()})"
         rows = [(link, "parameters", "seeds", "final accuracy, %", "lowest, %", "loss")]
         for arm, entry in content["models"].items():
             losses = [run["history"][-1]["eval_loss"] for run in entry["runs"]]

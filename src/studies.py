@@ -29,7 +29,7 @@ class Study(NamedTuple):
 
 
 def choice(question, arms, chosen="", seeds=range(100, 104)):
-    """Return a study that chooses: on the validation split, with seeds that no claim is made of."""
+    """Return a study that chooses: on the validation split, with seeds that no claim is made of. Its name: choose_*."""
     return Study(arms, seeds, split="validation", figure="", question=question, chosen=chosen)
 
 
