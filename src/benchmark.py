@@ -13,6 +13,7 @@ import resource
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 
 import torch
 from torch.nn import functional as F
@@ -22,6 +23,7 @@ from torchvision.datasets import MNIST
 
 from src.data import load_mnist, torchvision_root
 from src.files import RESULTS, write
+from src.identity import code_sha256
 from src.images import MEAN, STD
 from src.model import Model_8
 from src.runs import environment
@@ -77,7 +79,11 @@ def with_memory(loop):
 
 
 def main():
-    content = {"environment": environment(load_mnist())}  # which downloads it where it is missing
+    content = {
+        "environment": environment(load_mnist()),  # which downloads it where it is missing
+        "code_sha256": code_sha256(Model_8),
+        "recipe": asdict(QUICK),
+    }
     for name, loop in (("ours", our_loop), ("published", published_loop)):
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
             seconds, memory = process.submit(with_memory, loop).result()

@@ -289,6 +289,9 @@ def test_readme_tells_how_the_steps_ended():
 
 def test_benchmark_adds_up():
     told = json.loads((ROOT / "results" / "benchmark.json").read_text())
+    assert (told["code_sha256"], Recipe(**told["recipe"])) == (code_sha256(models.Model_8), QUICK), (
+        "the benchmark timed another loop than today's: run python -m src.benchmark on a quiet machine"
+    )
     totals = {loop: sum(told[loop]["epochs"]) for loop in ("ours", "published")}
     assert told["ratio"] == pytest.approx(totals["published"] / totals["ours"], abs=0.01)
     assert [len(told[loop]["epochs"]) for loop in ("ours", "published")] == [QUICK.epochs, PUBLISHED_EPOCHS]
