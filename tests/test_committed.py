@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import re
+import statistics
 import subprocess
 from dataclasses import asdict
 
@@ -285,6 +286,16 @@ def test_readme_tells_how_the_steps_ended():
     assert f"the best epoch among them is {max(run.best for run in told):.2f} %" in text
     assert all(run["met"] for run in read_step(2)["models"]["Model_6"]["runs"])
     assert "It holds 99.0 %." in text
+
+
+def test_ours_lie_above_every_public_run_but_those_that_readme_names():
+    ours = [
+        (entry["parameters"], statistics.mean(finals(entry).values()))
+        for entry in read_study("frontier")["models"].values()
+    ]
+    public = [run for run in published.runs() if run.parameters < 8000]
+    above = [run for run in public if all(run.best >= mean for size, mean in ours if size <= run.parameters)]
+    assert {(run.parameters, run.epochs, run.best) for run in above} == {(697, None, 99.03), (7704, 20, 99.62)}
 
 
 def test_benchmark_adds_up():
