@@ -367,11 +367,11 @@ def frontier(content):
     axis.scatter(
         [run.parameters for run in comparable], [run.best for run in comparable], s=12, facecolors="none",
         edgecolors=SOFT, linewidths=0.7,
-        label=f"public, at most 15 epochs: best epochs of {len(comparable)} runs ({cut_off} below the frame)",
+        label=f"public, up to 15 epochs: {len(comparable)} runs ({cut_off} below the frame)",
     )  # fmt: skip
     for runs, marker, at, label in (
-        (published.records(comparable), "D", -14, "the best of them at its size or below"),
-        (longer, "s", 6, "public, more epochs or an unknown number: the best"),
+        (published.records(comparable), "D", -14, "the best of these up to its size"),
+        (longer, "s", 6, "public, more or unknown epochs: the best"),
     ):
         axis.scatter(
             [run.parameters for run in runs], [run.best for run in runs], s=34, marker=marker, facecolors="none",
@@ -385,13 +385,13 @@ def frontier(content):
 
     axis.errorbar(
         sizes, [m.mean for m in means], [m.high - m.mean for m in means], color=OURS, marker="o", capsize=3,
-        label=f"ours, 15 epochs: mean final epoch of {min(seeds)} seeds, 95 % interval",
+        label=f"ours, 15 epochs: mean of {min(seeds)} seeds, 95 % interval",
     )  # fmt: skip
     for (arm, entry), mean in zip(ours, means, strict=True):
         name = f"{arm}\n" if arm == entry["model"] else ""
         axis.annotate(
             f"{name}{mean.mean:.2f}", (entry["parameters"], mean.high), (0, 5), textcoords="offset points", ha="center",
-            fontsize=9, color=OURS,
+            fontsize=9, color=OURS, path_effects=HALO,
         )  # fmt: skip
 
     axis.axhline(line, color=INK, linewidth=1, linestyle="--")
@@ -400,7 +400,10 @@ def frontier(content):
     axis.set_ylim(floor, max(m.high for m in means) + 0.12)
     axis.set_xlim(0, 8300)
     axis.xaxis.set_major_formatter("{x:,.0f}")
-    axis.set(xlabel="parameters (dotted: the budget)", ylabel=f"{content['split']} accuracy, %")
+    axis.set(
+        xlabel="parameters (dotted: the budget)",
+        ylabel=f"{content['split']} accuracy, % (ours: final epoch; public: best epoch)",
+    )
     axis.grid(alpha=0.25)
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
     return figure
