@@ -235,6 +235,7 @@ def test_numbers_of_the_analysis(notebook, step):
     histories = [run["history"] for entry in entries.values() for run in entry["runs"]]
     known = {percent(accuracy(e, part)) for h in histories for e in h for part in ("train", "eval")}
     known |= {percent(value) for value in published.rebuilt().values()} | {"99.4 %", "99.40 %", "99.0 %", "99.00 %"}
+    known.add(percent(max(run.best for run in published.runs() if run.keeps_to_the_assignment)))
     ends = [accuracy(h[-1]) for h in histories]
     differences = {f"{abs(a - b):.2f}" for a, b in itertools.combinations([*ends, 99.4], 2)}
     shown = studies_in("\n".join(map(source, code(notebook))))
@@ -263,7 +264,7 @@ def test_numbers_of_the_analysis(notebook, step):
 def test_readme_is_short_and_its_links_lead_somewhere():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     by_hand = re.sub(r"<!-- (\w+) -->\n.*?\n<!-- /\1 -->", "", text, flags=re.DOTALL)
-    assert len(by_hand.splitlines()) <= 120
+    assert len(by_hand.split()) <= 1_300
     links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
     assert len(links) > 6
     assert all((ROOT / link).exists() for link in links)
@@ -285,7 +286,7 @@ def test_readme_tells_how_the_steps_ended():
     assert f"{len(holding)} held 99.4 % in their last five epochs" in text
     assert f"the best epoch among them is {max(run.best for run in told):.2f} %" in text
     assert all(run["met"] for run in read_step(2)["models"]["Model_6"]["runs"])
-    assert "It holds 99.0 %." in text
+    assert "It holds 99.0 %, not 99.4 %." in text
 
 
 def test_ours_lie_above_every_public_run_but_those_that_readme_names():

@@ -147,7 +147,7 @@ def papermill(notebook, out, cwd, root, **parameters):
 
 
 def state(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_papermill_from_the_root(checkout, few, step, tmp_path):
