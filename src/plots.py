@@ -269,7 +269,7 @@ def strip(content):
     gap = max(2, max(len(entry["runs"]) for entry in content["models"].values()) // 5)
     line = 100 * target.accuracy
     count, arms = target.last_epochs, content["models"]
-    which = f"each of the last {count} epochs" if count > 1 else "the final epoch"
+    which, verb = (f"each of the last {count} epochs", "hold") if count > 1 else ("the final epoch", "end at")
     for arm, entry in arms.items():
         first = at
         by_seed = sorted(counted(entry, target).values(), key=lambda last: last[-1])
@@ -287,7 +287,7 @@ def strip(content):
                 at_right = axis.get_yaxis_transform()
                 axis.text(1.01, mean.mean, says, transform=at_right, fontsize=9, color=colour, va="center")
             else:
-                says = f"{arm}\nmean {mean.mean:.3f} %\n{seeds_met(entry)} of {len(by_seed)} hold {line:.1f} %"
+                says = f"{arm}\nmean {mean.mean:.3f} %\n{seeds_met(entry)} of {len(by_seed)} {verb} {line:.1f} %"
                 axis.text((first + at) / 2, 1.02, says, transform=axis.get_xaxis_transform(), ha="center", fontsize=9)
         at += 1 + gap
     if len(arms) == 1:
@@ -371,7 +371,7 @@ def frontier(content):
     )  # fmt: skip
     for runs, marker, at, label in (
         (published.records(comparable), "D", -14, "the best of these up to its size"),
-        (longer, "s", 6, "public, more or unknown epochs: the best"),
+        (longer, "s", 6, "over 15 or unknown epochs: the best"),
     ):
         axis.scatter(
             [run.parameters for run in runs], [run.best for run in runs], s=34, marker=marker, facecolors="none",

@@ -130,7 +130,7 @@ def studies_table(contents):
             rows.append(
                 (
                     f"[{arm}]({link})", f"{entry['parameters']:,}", str(epochs_of(entry)), f"**{mean}**",
-                    f"**{met_text(entry)}**" + (" (final epoch)" if content["target"].last_epochs == 1 else ""),
+                    f"**{met_text(entry)}**" + (" end there" if content["target"].last_epochs == 1 else ""),
                 )
             )  # fmt: skip
     return table(*rows, right=(1, 2))

@@ -286,7 +286,7 @@ def test_readme_tells_how_the_steps_ended():
     assert f"{len(holding)} held 99.4 % in their last five epochs" in text
     assert f"the best epoch among them is {max(run.best for run in told):.2f} %" in text
     assert all(run["met"] for run in read_step(2)["models"]["Model_6"]["runs"])
-    assert "It holds 99.0 %, not 99.4 %." in text
+    assert "Model_6 holds 99.0 %, not 99.4 %." in text
 
 
 def test_ours_lie_above_every_public_run_but_those_that_readme_names():
