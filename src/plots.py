@@ -7,10 +7,12 @@ import io
 import re
 
 import matplotlib
+import PIL
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from PIL import Image, PngImagePlugin
 
 from src import published
 from src.evidence import accuracy, counted, finals, named, seeds_met
@@ -56,15 +58,22 @@ def _minus(text):
 
 
 def png(figure):
-    """Render a figure as PNG bytes. The same version of matplotlib, which they name, gives the same bytes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=192, metadata={"Software": f"matplotlib {matplotlib.__version__}"})
-    return buffer.getvalue()
+    """Render a figure as PNG bytes. The same versions of matplotlib and Pillow, which they name, give the same bytes.
+
+    With 128 colours a figure has a third of the bytes, and nobody sees the difference.
+    """
+    drawn, packed = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=192)
+    software = PngImagePlugin.PngInfo()
+    software.add_text("Software", f"matplotlib {matplotlib.__version__}, Pillow {PIL.__version__}")
+    few = Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    few.save(packed, "PNG", optimize=True, pnginfo=software)
+    return packed.getvalue()
 
 
 def made_with(picture):
-    """Return the version of matplotlib that PNG bytes name."""
-    named = re.search(rb"matplotlib [\w.+]+", picture)
+    """Return the versions of matplotlib and Pillow that PNG bytes name."""
+    named = re.search(rb"matplotlib [\w.+]+, Pillow [\w.+]+", picture)
     return named and named[0].decode()
 
 
