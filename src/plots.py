@@ -272,7 +272,7 @@ def overview(contents):
 
 def strip(content):
     """Draw each seed's last epochs, those that the target asks for, arm by arm in order of the final accuracy."""
-    figure, axes = _figure(2.6 if len(content["models"]) == 1 else 3.8)
+    figure, axes = _figure(2.3 if len(content["models"]) == 1 else 3.8)
     axis = axes[0][0]
     target, at = content["target"], 0
     gap = max(2, max(len(entry["runs"]) for entry in content["models"].values()) // 5)
