@@ -49,8 +49,8 @@ def _claim(axis, text):
 
 
 def _colour(name):
-    """Return the colour of a model; an arm of a study that is no model has ours."""
-    return COLOURS.get(name, OURS)
+    """Return the colour of a model; a network that only studies use has none of its own."""
+    return COLOURS.get(name, FAINT)
 
 
 def _minus(text):
@@ -282,7 +282,7 @@ def strip(content):
     for arm, entry in arms.items():
         first = at
         by_seed = sorted(counted(entry, target).values(), key=lambda last: last[-1])
-        colour = COLOURS.get(entry["model"], FAINT)
+        colour = _colour(entry["model"])
         for at, last in enumerate(by_seed, first):
             axis.plot([at, at], [min(last), max(last)], color=SOFT, linewidth=1, zorder=1)
             axis.scatter([at] * len(last), last, s=18, color=colour, alpha=0.5, linewidths=0)

@@ -99,7 +99,10 @@ def _evidence(folder):
     for of in [{"step": step} for step in STEPS] + [{"study": name} for name in STUDIES]:
         path = path_of(of, folder)
         if path.exists():
-            read_step(of["step"], folder) if "step" in of else read_study(of["study"], folder)  # is it evidence?
+            if "step" in of:  # is it evidence?
+                read_step(of["step"], folder)
+            else:
+                read_study(of["study"], folder)
             # As it stands: the code of its time does not know fields that a Recipe got since.
             yield json.loads(path.read_text(encoding="utf-8"))
 

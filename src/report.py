@@ -121,7 +121,7 @@ def studies_table(contents):
     """Write what the studies that stand for a claim found over their seeds: README's first table."""
     rows = [("", "parameters", "epochs", "mean, %", "hold 99.4 %")]
     for content in contents:
-        link = f"results/study_{content['study']}.json"
+        link = path_of(content, RESULTS.name).as_posix()
         for arm in STUDIES[content["study"]].claims:
             if arm not in content["models"]:
                 raise ValueError(f"{link} has no arm {arm!r}: run python -m src.run_study {content['study']}")

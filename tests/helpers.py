@@ -110,6 +110,11 @@ def code(notebook):
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
+def models_of(notebook):
+    """Name the models that a notebook trains, in order."""
+    return re.findall(r"^## (Model_\d+): ", "\n".join(source(cell) for cell in notebook["cells"]), re.MULTILINE)
+
+
 def assert_clean(notebook):
     """Hold what an executed notebook must look like, fresh or committed."""
     assert [cell["execution_count"] for cell in code(notebook)] == list(range(1, len(code(notebook)) + 1))
