@@ -3,8 +3,9 @@
 The published loop is what the public runs of the assignment have in common: torchvision's DataLoader with two
 workers, PIL images turned one at a time by RandomRotation, float32, SGD, 15 epochs. Ours is `src.training.train` with
 the recipe for few epochs, of which results/study_fewest_epochs.json shows where it ends. Both train Model_8 on 60,000
-images and score 10,000 after each epoch. Reading the files is not timed, preparing the images is. Each loop has a
-process of its own. For Linux, where peak memory is in KiB.
+images and score 10,000 after each epoch. Reading the files is not timed, preparing the images is. Ours takes so
+little time that whatever else a computer does shows in it: it is run three times, and the run of median time tells.
+Each run has a process of its own. For Linux, where peak memory is in KiB.
 """
 
 import json
@@ -32,6 +33,7 @@ from src.training import new_model, train
 
 IMAGES = 60_000
 PUBLISHED_EPOCHS = 15
+OUR_RUNS = 3
 
 
 def published_loop():
@@ -78,17 +80,24 @@ def with_memory(loop):
     return seconds, sum(peak) / 1024
 
 
+def in_a_process(loop):
+    """Return with_memory(loop), run in a fresh process."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(with_memory, loop).result()
+
+
 def main():
     content = {
         "environment": environment(load_mnist()),  # which downloads it where it is missing
         "code_sha256": code_sha256(Model_8),
         "recipe": asdict(QUICK),
     }
-    for name, loop in (("ours", our_loop), ("published", published_loop)):
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            seconds, memory = process.submit(with_memory, loop).result()
+    for name, loop, times in (("ours", our_loop, OUR_RUNS), ("published", published_loop, 1)):
+        runs = sorted((in_a_process(loop) for _ in range(times)), key=lambda run: sum(run[0]))
+        seconds, memory = runs[times // 2]
         median = statistics.median(seconds)
         content[name] = {
+            "runs": [round(sum(run[0]), 1) for run in runs],
             "total_seconds": round(sum(seconds), 1),
             "seconds": round(median, 2),
             "images_per_second": round(IMAGES / median),

@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from src import model as models
 from src import published, reader, report
-from src.benchmark import PUBLISHED_EPOCHS
+from src.benchmark import OUR_RUNS, PUBLISHED_EPOCHS
 from src.data import load_mnist
 from src.evidence import STEPS, Target, accuracy, finals, lowest, path_of, percent, read_step, read_study, seeds_met
 from src.files import ROOT
@@ -305,6 +305,8 @@ def test_benchmark_adds_up():
     assert [len(told[loop]["epochs"]) for loop in ("ours", "published")] == [QUICK.epochs, PUBLISHED_EPOCHS]
     for loop, total in totals.items():
         assert told[loop]["total_seconds"] == pytest.approx(total, abs=0.06)
+        assert told[loop]["total_seconds"] == statistics.median(told[loop]["runs"])
+    assert len(told["ours"]["runs"]) == OUR_RUNS
 
 
 @pytest.mark.parametrize("name", ["Model_8", "Model_9"])
