@@ -143,6 +143,17 @@ CHOICES = {
         chosen="from 2 degrees, half a pixel of bending",
         seeds=range(100, 112),
     ),
+    "choose_faster": choice(
+        "Three epochs must also be short: how large may batches be, so that the mean stays within 0.02 points?",
+        {
+            "batches of 64": (Model_8, replace(QUICK_GENTLER, elastic=0.5)),
+            "batches of 96": (Model_8, replace(QUICK_GENTLER, elastic=0.5, batch_size=96)),
+            "batches of 96, rate 0.03": (Model_8, replace(QUICK_GENTLER, elastic=0.5, batch_size=96, lr=0.03)),
+            "batches of 128": (Model_8, replace(QUICK_GENTLER, elastic=0.5, batch_size=128)),
+            "batches of 128, rate 0.03": (Model_8, replace(QUICK_GENTLER, elastic=0.5, batch_size=128, lr=0.03)),
+        },
+        seeds=range(100, 112),
+    ),
     "choose_long": choice(
         "Which recipe for fifteen epochs?",
         {
