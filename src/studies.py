@@ -57,12 +57,14 @@ RECIPE_BEFORE = replace(BENT, settle=0.4)
 # And with this one three epochs: one of twenty seeds failed.
 QUICK_BEFORE = replace(START_QUICK, ema=0.995)
 QUICK_GENTLER = replace(QUICK_BEFORE, rotation=2.0, translation=0.5, scale=0.02, shear=0.025)
-QUICK_LARGER = replace(QUICK_GENTLER, elastic=0.5, batch_size=128, lr=0.03)
+# With this one all twenty held; larger batches take less time.
+QUICK_BENT = replace(QUICK_GENTLER, elastic=0.5)
+QUICK_LARGER = replace(QUICK_BENT, batch_size=128, lr=0.03)
 # What was chosen; results/search.md tells from what.
 RECIPE = replace(BENT, settle=0.6, settle_to=0.5)
 UNPREPARED = replace(RECIPE, straighten=False, spread=0.0)
 SMALL = replace(SETTLED, elastic=2.0)
-QUICK = replace(QUICK_GENTLER, elastic=0.5)
+QUICK = replace(QUICK_LARGER, lr=0.04, ema=0.99)
 QUICKEST = replace(MORE_STEPS, epochs=2, ema=0.995)
 
 CHOICES = {
@@ -139,7 +141,7 @@ CHOICES = {
         {
             "as chosen above": (Model_8, QUICK_BEFORE),
             "from 2 degrees": (Model_8, QUICK_GENTLER),
-            "from 2 degrees, half a pixel of bending": (Model_8, replace(QUICK_GENTLER, elastic=0.5)),
+            "from 2 degrees, half a pixel of bending": (Model_8, QUICK_BENT),
         },
         chosen="from 2 degrees, half a pixel of bending",
         seeds=range(100, 112),
@@ -147,24 +149,25 @@ CHOICES = {
     "choose_faster": choice(
         "Three epochs must also be short: how large may batches be if the mean stays within 0.02 points?",
         {
-            "batches of 64": (Model_8, replace(QUICK_GENTLER, elastic=0.5)),
-            "batches of 96": (Model_8, replace(QUICK_GENTLER, elastic=0.5, batch_size=96)),
-            "batches of 96, rate 0.03": (Model_8, replace(QUICK_GENTLER, elastic=0.5, batch_size=96, lr=0.03)),
-            "batches of 128": (Model_8, replace(QUICK_GENTLER, elastic=0.5, batch_size=128)),
+            "batches of 64": (Model_8, QUICK_BENT),
+            "batches of 96": (Model_8, replace(QUICK_BENT, batch_size=96)),
+            "batches of 96, rate 0.03": (Model_8, replace(QUICK_BENT, batch_size=96, lr=0.03)),
+            "batches of 128": (Model_8, replace(QUICK_BENT, batch_size=128)),
             "batches of 128, rate 0.03": (Model_8, QUICK_LARGER),
         },
         chosen="batches of 128, rate 0.03",
         seeds=range(100, 112),
     ),
     "choose_fastest": choice(
-        "Batches of 128 at rate 0.03 keep it: does another average, rate or warm-up make every seed good?",
+        "With these, what makes every seed as good as in batches of 64? (the lowest had 99.42)",
         {
             "as above": (Model_8, QUICK_LARGER),
             "average over half as many steps": (Model_8, replace(QUICK_LARGER, ema=0.99)),
-            "and rate 0.04": (Model_8, replace(QUICK_LARGER, ema=0.99, lr=0.04)),
+            "and rate 0.04": (Model_8, QUICK),
             "and warm-up over 20 %": (Model_8, replace(QUICK_LARGER, ema=0.99, warmup=0.2)),
             "and rate falls from the warm-up on": (Model_8, replace(QUICK_LARGER, ema=0.99, fall=0.9)),
         },
+        chosen="and rate 0.04",
         seeds=range(100, 112),
     ),
     "choose_long": choice(
@@ -300,7 +303,8 @@ STUDIES = CHOICES | {
     "fewest_epochs": Study(
         {
             "Model_8, 2 epochs": (Model_8, QUICKEST),
-            "3 epochs, recipe before": (Model_8, QUICK_BEFORE),
+            "3 epochs, first recipe": (Model_8, QUICK_BEFORE),
+            "3 epochs, batches of 64": (Model_8, QUICK_BENT),
             "Model_8, 3 epochs": (Model_8, QUICK),
         },
         seeds=range(20),
