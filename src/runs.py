@@ -52,7 +52,7 @@ def fit(model_class, data, recipe, seed, *, folder=KEPT, fresh=False, progress=N
         record = place.finished()
         kept = record is not None
         if not kept:
-            for record in stages(model_class, data, recipe, seed, place.checkpoint_of(data), progress=progress):
+            for record in stages(model_class, data, recipe, seed, place.checkpoint(), progress=progress):
                 place.keep(record)
     return place.run(record, kept, data.train_images.device)
 
@@ -139,20 +139,19 @@ class Place:
         """Return the latest checkpoint, None where there is none."""
         return self._read(self._path("checkpoint"))
 
-    def checkpoint_of(self, data):
-        """Return the latest checkpoint. Say so and set it aside, if it was made in another environment than ours."""
-        checkpoint = self.checkpoint()
-        if checkpoint and (differs := _differing(checkpoint["environment"], environment(data))):
-            begun = len(checkpoint["state"]["history"])
+    def keep(self, record):
+        """Keep a checkpoint or a finished run, which takes the checkpoint's place.
+
+        Say so and set aside the checkpoint that was there, if it was made in another environment than this record.
+        """
+        before = self.checkpoint()
+        if before and (differs := _differing(before["environment"], record["environment"])):
+            begun = len(before["state"]["history"])
             aside = shown(set_aside(self._path("checkpoint")))
             print(
-                f"{self.name}: {begun} epochs were trained elsewhere ({differs}): set aside as {aside}, and begun anew"
+                f"{self.name}: {begun} epochs were trained elsewhere ({differs}): set aside as {aside}, and begun anew",
+                flush=True,
             )
-            return None
-        return checkpoint
-
-    def keep(self, record):
-        """Keep a checkpoint or a finished run, which takes the checkpoint's place."""
         content = io.BytesIO()
         torch.save(record, content)
         seal(self._path("pt" if "model" in record else "checkpoint"), content.getvalue())
