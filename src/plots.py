@@ -278,7 +278,7 @@ def strip(content):
     gap = max(2, max(len(entry["runs"]) for entry in content["models"].values()) // 5)
     line = 100 * target.accuracy
     count, arms = target.last_epochs, content["models"]
-    which, verb = (f"each of the last {count} epochs", "hold") if count > 1 else ("the final epoch", "end at")
+    which, verb = (f"each of the last {count} epochs", "hold") if count > 1 else ("the final epoch", "reach")
     for arm, entry in arms.items():
         first = at
         by_seed = sorted(counted(entry, target).values(), key=lambda last: last[-1])
@@ -379,8 +379,8 @@ def frontier(content):
         label=f"public, up to 15 epochs: {len(comparable)} runs ({cut_off} below the frame)",
     )  # fmt: skip
     for runs, marker, at, label in (
-        (published.records(comparable), "D", -14, "the best of these up to its size"),
-        (longer, "s", 6, "over 15 or unknown epochs: the best"),
+        (published.records(comparable), "D", -14, "the best of these with at most so many parameters"),
+        (longer, "s", 6, "the same with more or unknown epochs"),
     ):
         axis.scatter(
             [run.parameters for run in runs], [run.best for run in runs], s=34, marker=marker, facecolors="none",
@@ -389,7 +389,7 @@ def frontier(content):
         for run in runs:
             axis.annotate(
                 f"{run.best:.2f}", (run.parameters, run.best), (0, at), textcoords="offset points", ha="center",
-                fontsize=9, color=CLEAR,
+                fontsize=9, color=CLEAR, path_effects=HALO,
             )  # fmt: skip
 
     axis.errorbar(

@@ -159,7 +159,7 @@ CHOICES = {
         seeds=range(100, 112),
     ),
     "choose_fastest": choice(
-        "With these, what makes every seed as good as in batches of 64? (the lowest had 99.42)",
+        "With these, what makes the lowest seed about as good as in batches of 64, which had 99.42?",
         {
             "as above": (Model_8, QUICK_LARGER),
             "average over half as many steps": (Model_8, replace(QUICK_LARGER, ema=0.99)),
@@ -246,7 +246,7 @@ CHOICES = {
         chosen="1 pixel of bending",
     ),
     "choose_smaller": choice(
-        "How far should images bend for a network this small, and which network?",
+        "How far should images bend for a network this small, and which one? (the choice above settles the bending)",
         {
             "7, 7, 8, 8, 8 channels, 1 pixel, rate 0.02": (variants.Model_8_2976, replace(SETTLED, elastic=1.0)),
             "2 pixels": (variants.Model_8_2976, replace(SETTLED, elastic=2.0)),
@@ -303,8 +303,8 @@ STUDIES = CHOICES | {
     "fewest_epochs": Study(
         {
             "Model_8, 2 epochs": (Model_8, QUICKEST),
-            "3 epochs, from 4 degrees": (Model_8, QUICK_BEFORE),
-            "3 epochs, batches of 64": (Model_8, QUICK_BENT),
+            "3 epochs, 64s, 4 degrees": (Model_8, QUICK_BEFORE),
+            "3 epochs, 64s, bent": (Model_8, QUICK_BENT),
             "Model_8, 3 epochs": (Model_8, QUICK),
         },
         seeds=range(20),

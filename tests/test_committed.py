@@ -211,6 +211,7 @@ def test_committed_notebooks_show_this_evidence(content, notebook, step):
     shown = printed(notebook)
     assert "This run is the evidence in results/" in shown
     assert f"Written: results/Step{step}.json" in shown
+    assert "-dirty" not in shown, f"execute notebooks/Step{step}.ipynb again, on committed code"
     for line in report.step_lines(content):
         assert line in shown
     for entry in content["models"].values():
@@ -223,10 +224,13 @@ def test_committed_notebooks_show_this_evidence(content, notebook, step):
     assert pictures == sum(not studies_in(call) or any(map(has_evidence, studies_in(call))) for call in drawing)
 
 
-def swing(entry, target):
-    """Return how far apart a seed's last epochs are, on average over the seeds."""
-    last = [[accuracy(epoch) for epoch in run["history"][-target.last_epochs :]] for run in entry["runs"]]
-    return statistics.mean(max(epochs) - min(epochs) for epochs in last)
+# What cards compare two arms by, and with how many digits.
+MEASURES = {
+    "final epoch": (lambda history: accuracy(history[-1]), 2),
+    "mean of the last five": (lambda history: statistics.mean(map(accuracy, history[-5:])), 2),
+    "lowest of the last five": (lambda history: min(map(accuracy, history[-5:])), 2),
+    "final test loss": (lambda history: history[-1]["eval_loss"], 3),
+}
 
 
 @pytest.mark.usefixtures("as_published")
@@ -247,21 +251,39 @@ def test_numbers_of_the_analysis(notebook, step):
             known |= {f"{report.mean_text(entry)[0]} %" for entry in entries}
             known |= {percent(lowest(entry, study["target"])) for entry in entries}
             held |= {(seeds_met(entry), len(entry["runs"])) for entry in entries}
-            gaps = [paired_difference(finals(b), finals(a)) for a, b in itertools.combinations(entries, 2)]
-            differences |= {f"{abs(gap.mean):.2f}" for gap in gaps}
-            differences |= {f"{swing(entry, study['target']):.2f}" for entry in entries}
-            intervals |= {f"{gap.low:.3f} to {gap.high:.3f}" for gap in gaps}
+            for measure, digits in MEASURES.values():
+                by_arm = [{run["seed"]: measure(run["history"]) for run in entry["runs"]} for entry in entries]
+                for gap in (paired_difference(b, a) for a, b in itertools.permutations(by_arm, 2)):
+                    differences.add(f"{gap.mean:.{digits}f}")
+                    intervals.add(f"{gap.low:.3f} to {gap.high:.3f}")
 
     text = source(notebook["cells"][1]).split("## Analysis")[1]
     percentages = re.findall(r"\d+\.\d+ %", text)
     assert len(percentages) >= 3
     assert set(percentages) <= known
     assert set(re.findall(r"(\d+\.\d+) points", text)) <= differences
+    assert set(re.findall(r"\d\.\d{3} lower", text)) <= {f"{points} lower" for points in differences}
     assert set(re.findall(r"-?\d\.\d{3} to -?\d\.\d{3}", text)) <= intervals
     losses = {f"{e[f'{part}_loss']:.4f}" for h in histories for e in h for part in ("train", "eval")}
     assert set(re.findall(r"\b\d\.\d{4}\b", text)) <= losses
     assert set(re.findall(r"(\d+) mistakes", text)) <= {str(10_000 - h[-1]["eval_correct"]) for h in histories}
     assert {(int(met), int(of)) for met, of in re.findall(r"(\d+) of (\d+) seeds", text)} <= held
+
+
+@pytest.mark.usefixtures("as_published")
+def test_the_recipe_before_is_the_same_until_augmentation_is_reduced():
+    """Step 3 tells the difference of the two from epoch 7 on."""
+    (now,), (before,) = (read_study(name)["models"].values() for name in ("record", "record_before"))
+    pairs = list(zip(now["runs"], before["runs"], strict=True))
+    for a, b in pairs:
+        counts = [[epoch["eval_correct"] for epoch in run["history"][:6]] for run in (a, b)]
+        assert a["seed"] == b["seed"]
+        assert counts[0] == counts[1]
+    card = source(json.loads((ROOT / "notebooks" / "Step3.ipynb").read_text(encoding="utf-8"))["cells"][1])
+    for epoch, told in ((8, "0.06 points ahead (95 % interval {})"), (15, "ends 0.02 points lower ({})")):
+        gap = mean_over_seeds([accuracy(a["history"][epoch - 1]) - accuracy(b["history"][epoch - 1]) for a, b in pairs])
+        assert f"{gap.mean:.2f}" in told
+        assert told.format(f"{gap.low:.3f} to {gap.high:.3f}") in " ".join(card.split())
 
 
 @pytest.mark.usefixtures("as_published")
