@@ -224,6 +224,19 @@ def test_committed_notebooks_show_this_evidence(content, notebook, step):
     assert pictures == sum(not studies_in(call) or any(map(has_evidence, studies_in(call))) for call in drawing)
 
 
+def recipe_now_and_before():
+    """Pair the runs of Model_8 by its recipe with those by the recipe before."""
+    (now,), (before,) = (read_study(name)["models"].values() for name in ("record", "record_before"))
+    return list(zip(now["runs"], before["runs"], strict=True))
+
+
+def lead(epoch):
+    """Return by how much the recipe is ahead of the one before after an epoch."""
+    return mean_over_seeds(
+        [accuracy(a["history"][epoch - 1]) - accuracy(b["history"][epoch - 1]) for a, b in recipe_now_and_before()]
+    )
+
+
 # What cards compare two arms by, and with how many digits.
 MEASURES = {
     "final epoch": (lambda history: accuracy(history[-1]), 2),
@@ -244,7 +257,8 @@ def test_numbers_of_the_analysis(notebook, step):
     ends = [accuracy(h[-1]) for h in histories]
     differences = {f"{abs(a - b):.2f}" for a, b in itertools.combinations([*ends, 99.4], 2)}
     shown = studies_in("\n".join(map(source, code(notebook))))
-    held, intervals = set(), set()
+    held, intervals = set(), {f"{gap.low:.3f} to {gap.high:.3f}" for gap in map(lead, range(1, 16))}
+    differences |= {f"{lead(epoch).mean:.2f}" for epoch in range(1, 16)}
     for study in present_studies():
         if study["study"] in shown:
             entries = study["models"].values()
@@ -273,15 +287,13 @@ def test_numbers_of_the_analysis(notebook, step):
 @pytest.mark.usefixtures("as_published")
 def test_the_recipe_before_is_the_same_until_augmentation_is_reduced():
     """Step 3 tells the difference of the two from epoch 7 on."""
-    (now,), (before,) = (read_study(name)["models"].values() for name in ("record", "record_before"))
-    pairs = list(zip(now["runs"], before["runs"], strict=True))
-    for a, b in pairs:
+    for a, b in recipe_now_and_before():
         counts = [[epoch["eval_correct"] for epoch in run["history"][:6]] for run in (a, b)]
         assert a["seed"] == b["seed"]
         assert counts[0] == counts[1]
-    card = source(json.loads((ROOT / "notebooks" / "Step3.ipynb").read_text(encoding="utf-8"))["cells"][1])
+    card = source(read(ROOT / "notebooks" / "Step3.ipynb")["cells"][1])
     for epoch, told in ((8, "0.06 points ahead (95 % interval {})"), (15, "ends 0.02 points lower ({})")):
-        gap = mean_over_seeds([accuracy(a["history"][epoch - 1]) - accuracy(b["history"][epoch - 1]) for a, b in pairs])
+        gap = lead(epoch)
         assert f"{gap.mean:.2f}" in told
         assert told.format(f"{gap.low:.3f} to {gap.high:.3f}") in " ".join(card.split())
 
