@@ -292,7 +292,7 @@ def test_the_recipe_before_is_the_same_until_augmentation_is_reduced():
         assert a["seed"] == b["seed"]
         assert counts[0] == counts[1]
     card = source(read(ROOT / "notebooks" / "Step3.ipynb")["cells"][1])
-    for epoch, told in ((8, "0.06 points ahead (95 % interval {})"), (15, "ends 0.02 points lower ({})")):
+    for epoch, told in ((8, "0.06 points ahead ({})"), (15, "ends 0.02 points lower ({})")):
         gap = lead(epoch)
         assert f"{gap.mean:.2f}" in told
         assert told.format(f"{gap.low:.3f} to {gap.high:.3f}") in " ".join(card.split())
