@@ -203,9 +203,8 @@ def speed(benchmark):
         f"{slower:.1f} times the seconds an epoch. Both ran in one "
         f"`python -m src.benchmark` on {where['threads']} cores of an {where['processor']}, ours in "
         f"{where['precision']}, the published one in float32. Of {len(ours['runs'])} runs of ours the one of median "
-        "time is shown. Preparation, augmentation and scoring are counted. Memory is "
-        "that of the main process and its largest data worker. The published loop is timed only: where it ends was "
-        "not asked."
+        "time is shown. Preparation, augmentation and scoring are counted. Memory is that of the "
+        "main process and its largest data worker. The published loop is timed only: where it ends was not asked."
     )
     return table(*rows, right=range(1, 5)) + "\n\n" + note
 

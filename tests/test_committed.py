@@ -325,6 +325,8 @@ def test_readme_tells_how_the_steps_ended():
     assert f"the best epoch among them is {max(run.best for run in told):.2f} %" in text
     entry = read_study("published")["models"]["Model_6"]
     assert f"Model_6 holds 99.0 % with {seeds_met(entry)} of {len(entry['runs'])} seeds, not 99.4 %." in text
+    entry = read_study("stall")["models"]["that recipe, no dropout"]
+    assert f"without its dropout, holds with {seeds_met(entry)} of {len(entry['runs'])} seeds" in text
 
 
 def test_ours_lie_above_every_public_run_but_those_that_readme_names():
