@@ -303,8 +303,8 @@ STUDIES = CHOICES | {
     "fewest_epochs": Study(
         {
             "Model_8, 2 epochs": (Model_8, QUICKEST),
-            "3 epochs, 64s, 4 degrees": (Model_8, QUICK_BEFORE),
-            "3 epochs, 64s, bent": (Model_8, QUICK_BENT),
+            "batches of 64, 4 degrees": (Model_8, QUICK_BEFORE),
+            "batches of 64, bending": (Model_8, QUICK_BENT),
             "Model_8, 3 epochs": (Model_8, QUICK),
         },
         seeds=range(20),
@@ -337,8 +337,8 @@ STUDIES = CHOICES | {
     # And what its layout lacks, all by Model_8's recipe: sight of the whole image, or more.
     "layout": Study(
         {
-            "Model_7 without dropout": (variants.Model_7_NoDropout, RECIPE),
-            "and with a second pooling": (variants.Model_7_NoDropoutTwoPoolings, RECIPE),
+            "Model_7, no dropout, Model_8's recipe": (variants.Model_7_NoDropout, RECIPE),
+            "the same with a second pooling": (variants.Model_7_NoDropoutTwoPoolings, RECIPE),
             "Model_8": (Model_8, RECIPE),
         },
         seeds=range(5),
@@ -350,6 +350,7 @@ STUDIES = CHOICES | {
             "the whole recipe": (Model_8, RECIPE),
             "images as they come": (Model_8, UNPREPARED),
             "straightened, not spread": (Model_8, replace(RECIPE, spread=0.0)),
+            "spread, not straightened": (Model_8, replace(RECIPE, straighten=False)),
             "no augmentation": (
                 Model_8,
                 replace(
