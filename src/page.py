@@ -53,7 +53,6 @@ def network(model, recipe):
         start += ((layer.kernel - 1) / 2 - layer.padding) * before
         described.append(
             {
-                "name": layer.name.split(",")[0],
                 "shape": [*layer.shape, 1, 1][:3],
                 "field": layer.receptive_field,
                 "jump": layer.jump,

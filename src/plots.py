@@ -21,13 +21,13 @@ from src.intervals import differences_to_first, mean_over_seeds
 from src.receptive_field import layers
 
 INK, FAINT, SOFT = "#222222", "#777777", "#bbbbbb"
-CLEAR = "#d55e00"  # where something is shown, and for what others reached
+CLEAR = "#882255"  # no model's: for a difference that is shown, a receptive field, and what others reached
 OURS = "#009e73"
 # One colour a model in every figure, told apart by colour-blind readers within a step.
 COLOURS = {
     "Model_1": "#8c510a", "Model_2": "#e69f00", "Model_3": "#0072b2",
     "Model_4": "#999933", "Model_5": "#cc79a7", "Model_6": "#56b4e9",
-    "Model_7": CLEAR, "Model_8": OURS, "Model_9": "#332288",
+    "Model_7": "#d55e00", "Model_8": OURS, "Model_9": "#332288",
 }  # fmt: skip
 HALO = [withStroke(linewidth=2, foreground="white")]  # keeps a label legible on a digit
 WIDTH = 8.5  # inches: the text of README on GitHub
@@ -155,8 +155,8 @@ def _apart(heights, least):
 def network(model, image):
     """Draw a network as the maps that its layers make, and on a digit (1, H, W) what a pixel of each sees."""
     found = layers(model)
-    figure = Figure(figsize=(WIDTH, 3.5), layout="constrained")
-    blocks, digit = figure.subplots(1, 2, width_ratios=(5.6, 2.6))
+    figure = Figure(figsize=(WIDTH, 3.7), layout="constrained")
+    blocks, digit = figure.subplots(1, 2, width_ratios=(5.2, 3.1))
     size = image.shape[-1]
     at, ticks = 0.0, []
     shown = [
@@ -182,19 +182,20 @@ def network(model, image):
     blocks.set_xlabel("layer, size of its maps, receptive field in pixels of the image (green: channels)", fontsize=9)
 
     digit.imshow(image[0].cpu().numpy(), cmap="gray_r", vmax=500)
-    fields = sorted({layer.receptive_field for layer in found if not layer.global_average})
+    fields = sorted({(layer.receptive_field, layer.global_average) for layer in found})
     digit.add_patch(Rectangle((-0.5, -0.5), size, size, fill=False, edgecolor=FAINT, linewidth=1, linestyle=":"))
-    for number, field in enumerate(fields):
+    for number, (field, averaged) in enumerate(fields):
+        line = "--" if averaged else "-"
         low, high = size / 2 - field / 2 - 0.5, size / 2 + field / 2 - 0.5
-        digit.add_patch(Rectangle((low, low), field, field, fill=False, edgecolor=CLEAR, linewidth=1))
+        digit.add_patch(Rectangle((low, low), field, field, fill=False, edgecolor=CLEAR, linewidth=1, linestyle=line))
         # One corner after the other, so that labels do not lie on each other.
         x, y = ((high, high), (high, low), (low, low), (low, high))[number % 4]
         digit.text(x, y, f"{field}", fontsize=9, color=CLEAR, va="center", ha="center", path_effects=HALO)
-    widest = max(fields[-1], size)
+    widest = max(*fields[-1], size)
     digit.set_xlim(size / 2 - widest / 2 - 2, size / 2 + widest / 2 + 1)
     digit.set_ylim(size / 2 + widest / 2 + 1, size / 2 - widest / 2 - 2)
     digit.axis("off")
-    digit.set_title("receptive fields (dotted: the image)", fontsize=9, color=INK)
+    digit.set_title("receptive fields\n(dotted: the image; dashed: by averaging)", fontsize=9, color=INK)
     return figure
 
 
@@ -272,7 +273,7 @@ def overview(contents):
 
 def strip(content):
     """Draw each seed's last epochs, those that the target asks for, arm by arm in order of the final accuracy."""
-    figure, axes = _figure(2.3 if len(content["models"]) == 1 else 3.8)
+    figure, axes = _figure(2.15 if len(content["models"]) == 1 else 3.8)
     axis = axes[0][0]
     target, at = content["target"], 0
     gap = max(2, max(len(entry["runs"]) for entry in content["models"].values()) // 5)
@@ -302,7 +303,7 @@ def strip(content):
     if len(arms) == 1:
         ((arm, entry),) = arms.items()
         met = f"{seeds_met(entry)} of {len(entry['runs'])} seeds"
-        _claim(axis, f"{arm} is at {line:.1f} % or above in {which}: {met}")
+        _claim(axis, f"{arm}: {met} are at {line:.1f} % or above in {which}")
     axis.axhline(line, color=INK, linewidth=1, linestyle="--")
     says = f"target\n{line:.1f} %"
     axis.text(1.01, line, says, transform=axis.get_yaxis_transform(), fontsize=9, color=INK, va="center")
@@ -339,9 +340,10 @@ def forest(content):
             axis.plot([low, high], [at, at], color=colour, linewidth=2)
             axis.scatter([mean], [at], s=36, color=colour, zorder=2)
         told.append(f"{value}, holds {seeds_met(entry)} of {len(entry['runs'])}")
+    said = {CLEAR: "a difference is shown", FAINT: "none is shown: 0 lies in the interval"}
+    for colour in sorted({line.get_color() for line in axis.get_lines()}, reverse=True):
+        axis.plot([], [], color=colour, marker="o", label=said[colour])
     axis.axvline(0, color=INK, linewidth=1)
-    axis.plot([], [], color=CLEAR, marker="o", label="a difference is shown")
-    axis.plot([], [], color=FAINT, marker="o", label="none is shown: 0 lies in the interval")
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
     axis.set_yticks(range(len(arms)), arms, fontsize=9)
     axis.set_ylim(len(arms) - 0.4, -0.6)
@@ -378,36 +380,41 @@ def frontier(content):
         edgecolors=SOFT, linewidths=0.7,
         label=f"public, up to 15 epochs: {len(comparable)} runs ({cut_off} below the frame)",
     )  # fmt: skip
-    for runs, marker, at, label in (
-        (published.records(comparable), "D", -14, "the best of these with at most so many parameters"),
-        (longer, "s", 6, "the same with more or unknown epochs"),
+    for runs, marker, label in (
+        (published.records(comparable), "D", "the best of these with at most so many parameters"),
+        (longer, "s", "the same with more or unknown epochs"),
     ):
         axis.scatter(
             [run.parameters for run in runs], [run.best for run in runs], s=34, marker=marker, facecolors="none",
-            edgecolors=CLEAR, label=label,
+            edgecolors=CLEAR, label=label, zorder=3,
         )  # fmt: skip
-        for run in runs:
-            axis.annotate(
-                f"{run.best:.2f}", (run.parameters, run.best), (0, at), textcoords="offset points", ha="center",
-                fontsize=9, color=CLEAR, path_effects=HALO,
-            )  # fmt: skip
+    level = line - 0.3
+    for run in sorted(published.records(comparable) + longer, key=lambda run: run.parameters):
+        told, at = (run.of.split("/")[0], f"{run.best:.2f}"), (run.parameters + 90, run.best)
+        if run.parameters > 4000:  # a crowd: names on stairs, so that no line crosses one
+            at = run.parameters - 30, level
+            axis.plot([run.parameters] * 2, [run.best - 0.015, level - 0.03], color=CLEAR, linewidth=0.6, alpha=0.6)
+            level -= 0.09
+        side, gap = ("right", " ") if run.parameters > 4000 else ("left", "\n")
+        axis.annotate(gap.join(told), at, ha=side, va="center", fontsize=9, color=CLEAR, path_effects=HALO)
 
-    axis.errorbar(
-        sizes, [m.mean for m in means], [m.high - m.mean for m in means], color=OURS, marker="o", capsize=3,
-        label=f"ours, 15 epochs: mean of {min(seeds)} seeds, 95 % interval",
-    )  # fmt: skip
+    axis.plot(sizes, [mean.mean for mean in means], color=INK, linewidth=1.2)
     for (arm, entry), mean in zip(ours, means, strict=True):
-        name = f"{arm}\n" if arm == entry["model"] else ""
+        size, colour = entry["parameters"], COLOURS.get(arm, INK)
+        axis.errorbar(size, mean.mean, mean.high - mean.mean, color=colour, marker="o", capsize=3, zorder=4)
+        name = f"{arm}\n" if arm in COLOURS else ""
         axis.annotate(
-            f"{name}{mean.mean:.2f}", (entry["parameters"], mean.high), (0, 5), textcoords="offset points", ha="center",
-            fontsize=9, color=OURS, path_effects=HALO,
+            f"{name}{mean.mean:.2f}", (size, mean.high), (0, 5), textcoords="offset points", ha="center",
+            fontsize=9, color=colour, path_effects=HALO,
         )  # fmt: skip
+    says = f"ours, 15 epochs: mean of {min(seeds)} seeds, 95 % interval"
+    axis.errorbar([], [], [], color=INK, marker="o", capsize=3, label=says)
 
     axis.axhline(line, color=INK, linewidth=1, linestyle="--")
     axis.text(100, line, f"target {line:.1f} %", fontsize=9, color=INK, va="bottom")
-    axis.axvline(8000, color=INK, linewidth=1, linestyle=":")
+    axis.vlines(8000, floor, line, color=INK, linewidth=1, linestyle=":")
     axis.set_ylim(floor, max(m.high for m in means) + 0.12)
-    axis.set_xlim(0, 8300)
+    axis.set_xlim(0, 8400)
     axis.xaxis.set_major_formatter("{x:,.0f}")
     axis.set(
         xlabel="parameters (dotted: the budget)",

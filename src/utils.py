@@ -188,4 +188,5 @@ def _carried_out(*names):
 
 
 def _show(figure):
-    display(Image(plots.png(figure)))
+    # Two pixels of the picture for each of the page, so that it is sharp on every screen.
+    display(Image(plots.png(figure), width=round(96 * figure.get_figwidth())))

@@ -90,8 +90,9 @@ def test_a_stroke_is_read_and_shown(browser):
     maps = browser.find_elements(By.CSS_SELECTOR, ".layer")[1].find_elements(By.CLASS_NAME, "map")
     assert len(maps) == 8
     ActionChains(browser).move_to_element(maps[2]).perform()
-    told = browser.find_element(By.ID, "told").text
-    assert re.fullmatch(r"Map 3, row 1[23], column 1[23], value -?\d+\.\d\d", told)
+    told = [line.text for line in browser.find_elements(By.CLASS_NAME, "told")]
+    assert re.fullmatch(r"Map 3, row 1[23], column 1[23]: -?\d+\.\d\d", told[1])
+    assert not any(told[:1] + told[2:])
 
 
 def test_what_a_unit_sees_is_where_the_page_draws_it():

@@ -51,7 +51,7 @@ def test_a_study_is_told_with_its_intervals(monkeypatch):
     assert (report.sd_text(entry), report.rate_text(entry)) == ("0.096", "19 to 99 %")
     monkeypatch.setitem(STUDIES, "record", Study({}, range(4), claims=("Model_7",)))
     table = report.studies_table([content])
-    assert "| **99.435** | **3 of 4 seeds** |" in table
+    assert "| **3 of 4 seeds** | **99.435** |" in table
     lines = "\n".join(report.seeds_lines([content]))
     assert all(part in lines for part in ("99.435", "99.283 to 99.587", "99.31", "3 of 4 seeds"))
     assert "more" not in table
@@ -128,3 +128,14 @@ def test_every_figure_is_redrawn_from_the_evidence():
     for path, picture in drawn.items():
         if plots.made_with(path.read_bytes()) == plots.made_with(picture):
             assert path.read_bytes() == picture, f"{path.name} is out of date: run `python -m src.report`"
+
+
+def test_what_a_cell_printed_bit_by_bit_is_one_output():
+    def out(text, name="stdout"):
+        return {"output_type": "stream", "name": name, "text": [text]}
+
+    picture = {"output_type": "display_data", "data": {}}
+    given = [out("1\n"), out("2\n"), picture, out("3\n"), out("4\n", "stderr")]
+    joined = report.joined(given)
+    assert joined == [out("1\n") | {"text": ["1\n", "2\n"]}, picture, out("3\n"), out("4\n", "stderr")]
+    assert given[0] == out("1\n")
