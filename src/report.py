@@ -140,9 +140,7 @@ def studies_table(contents):
 
 def steps_table(contents):
     """Write README's table: one row for each model of the steps' evidence."""
-    rows = [
-        ("step", "model", "this run ≥ target", "final, %", "lowest of the last 5, %", "parameters", "what it is")
-    ]
+    rows = [("step", "model", "this run ≥ target", "final, %", "lowest of the last 5, %", "parameters", "what it is")]
     for content in contents:
         target, step = content["target"], content["step"]
         link = f"[{step}](notebooks/Step{step}.ipynb)"
@@ -201,8 +199,8 @@ def speed(benchmark):
     note = (
         f"The published kind of loop takes **{benchmark['ratio']:.1f} times as long**: "
         f"{len(theirs['epochs']) / len(ours['epochs']):.0f} times the epochs, and "
-        f"{slower:.1f} times the seconds an epoch. One `python -m src.benchmark` timed both on {where['threads']} cores "
-        f"of an {where['processor']}, preparation, augmentation and scoring included; ours is the median of "
+        f"{slower:.1f} times the seconds an epoch. One `python -m src.benchmark` timed both on {where['threads']} "
+        f"cores of an {where['processor']}, preparation, augmentation and scoring included; ours is the median of "
         f"{len(ours['runs'])} runs."
     )
     return table(*rows, right=range(1, 5)) + "\n\n" + note

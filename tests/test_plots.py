@@ -142,8 +142,8 @@ def test_frontier_shows_our_means_and_the_public_results():
     assert {run.best for run in published.runs() if run.keeps_to_the_assignment} <= set(heights(axis))
     assert "99.41" in texts(figure)
     named = {re.split(r"\s", text)[-1]: text for text in texts(figure)}
-    for run in published.records([run for run in published.runs() if run.parameters < 8000]):
-        assert re.split(r"\s", named[f"{run.best:.2f}"])[0] == run.of.split("/")[0]
+    for best in published.records([public for public in published.runs() if public.parameters < 8000]):
+        assert re.split(r"\s", named[f"{best.best:.2f}"])[0] == best.of.split("/")[0]
 
 
 def test_a_reading_shows_what_is_given_and_ten_bars():
