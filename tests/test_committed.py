@@ -1,7 +1,6 @@
 """What is committed fits together: evidence and code, notebooks and evidence, words and evidence."""
 
 import ast
-import functools
 import itertools
 import json
 import math
@@ -225,20 +224,6 @@ def test_committed_notebooks_show_this_evidence(content, notebook, step):
     assert pictures == sum(not studies_in(call) or any(map(has_evidence, studies_in(call))) for call in drawing)
 
 
-@functools.cache
-def recipe_now_and_before():
-    """Pair the runs of Model_8 by its recipe with those by the recipe before."""
-    (now,), (before,) = (read_study(name)["models"].values() for name in ("record", "record_before"))
-    return list(zip(now["runs"], before["runs"], strict=True))
-
-
-def lead(epoch):
-    """Return by how much the recipe is ahead of the one before after an epoch."""
-    return mean_over_seeds(
-        [accuracy(a["history"][epoch - 1]) - accuracy(b["history"][epoch - 1]) for a, b in recipe_now_and_before()]
-    )
-
-
 def interval(gap):
     """Write the 95 % interval of a difference as the cards do."""
     return f"{gap.low:.3f} to {gap.high:.3f}"
@@ -264,9 +249,7 @@ def test_numbers_of_the_analysis(notebook, step):
     ends = [accuracy(h[-1]) for h in histories]
     differences = {f"{abs(a - b):.2f}" for a, b in itertools.combinations([*ends, 99.4], 2)}
     shown = studies_in("\n".join(map(source, code(notebook))))
-    leads = [lead(epoch) for epoch in range(1, 16)]
-    held, intervals = set(), set(map(interval, leads))
-    differences |= {f"{gap.mean:.2f}" for gap in leads}
+    held, intervals = set(), set()
     for study in present_studies():
         if study["study"] in shown:
             entries = study["models"].values()
@@ -294,16 +277,16 @@ def test_numbers_of_the_analysis(notebook, step):
 
 @pytest.mark.usefixtures("as_published")
 def test_the_recipe_before_is_the_same_until_augmentation_is_reduced():
-    """Step 3 tells the difference of the two from epoch 7 on."""
-    for a, b in recipe_now_and_before():
+    """Step 3 tells by how much they differ in the end."""
+    (now,), (before,) = (read_study(name)["models"].values() for name in ("record", "record_before"))
+    for a, b in zip(now["runs"], before["runs"], strict=True):
         counts = [[epoch["eval_correct"] for epoch in run["history"][:6]] for run in (a, b)]
         assert a["seed"] == b["seed"]
         assert counts[0] == counts[1]
-    card = source(read(ROOT / "notebooks" / "Step3.ipynb")["cells"][1])
-    for epoch, told in ((8, "0.06 points ahead ({})"), (15, "ends 0.02 points lower ({})")):
-        gap = lead(epoch)
-        assert f"{gap.mean:.2f}" in told
-        assert told.format(interval(gap)) in " ".join(card.split())
+    gap = paired_difference(finals(now), finals(before))
+    told = f"ends {gap.mean:.2f} points lower ({interval(gap)})"
+    cells = read(ROOT / "notebooks" / "Step3.ipynb")["cells"]
+    assert any(told in " ".join(source(cell).split()) for cell in cells)
 
 
 @pytest.mark.usefixtures("as_published")
