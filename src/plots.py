@@ -112,29 +112,27 @@ def reading(rows, probabilities):
 
 
 def curves(histories, target):
-    """Draw accuracy by epoch, each line with its name at its end; `histories` maps a label to a history."""
+    """Draw accuracy by epoch, each line with its name at its end. `histories` maps a label to a history."""
     figure, axes = _figure(3.6)
     axis = axes[0][0]
     line = 100 * target.accuracy
     last = max(len(history) for history in histories.values())
-    ends, floor = {}, line
+    ends, floor = {f"target {line:.1f} %": (line, INK)}, line
     for label, history in histories.items():
         test = [accuracy(e) for e in history]
         colour = _colour(label.split(",")[0])
         axis.plot([e["epoch"] for e in history], test, color=colour, marker=".", linewidth=1.6)
-        ends[label] = (test[-1], colour)
+        ends[f"{label}  {test[-1]:.2f}"] = (test[-1], colour)
         floor = min(floor, *test[len(test) // 3 :])
-    top = max(max(value for value, _ in ends.values()), line) + 0.2
+    top = max(value for value, _ in ends.values()) + 0.2
     floor -= 0.1
     axis.axhline(line, color=INK, linewidth=1, linestyle="--")
-    axis.text(0.6, line, f"target {line:.1f} %", fontsize=9, color=INK, va="bottom")
     axis.axvspan(last - target.last_epochs + 0.5, last + 0.5, color=SOFT, alpha=0.25, linewidth=0)
     says = f"the last {target.last_epochs} epochs count"
     middle, at_top = last - target.last_epochs / 2 + 0.5, axis.get_xaxis_transform()
     axis.text(middle, 0.97, says, transform=at_top, fontsize=9, color=FAINT, ha="center", va="top")
-    for label, height in _apart({label: value for label, (value, _) in ends.items()}, (top - floor) / 14).items():
-        value, colour = ends[label]
-        axis.text(last + 0.7, height, f"{label}  {value:.2f}", fontsize=9, color=colour, va="center")
+    for text, height in _apart({text: value for text, (value, _) in ends.items()}, (top - floor) / 14).items():
+        axis.text(last + 0.7, height, text, fontsize=9, color=ends[text][1], va="center")
     axis.set_ylim(floor, top)
     axis.set_xlim(0.5, last + 0.5)
     axis.set_xticks(range(1, last + 1, 2))
