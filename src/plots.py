@@ -333,7 +333,7 @@ def forest(content):
             axis.scatter([0], [at], s=40, color=INK, zorder=2)
         else:
             mean, _, low, high = by_arm[arm]
-            value = _minus(f"{mean:+.2f} ({low:+.2f} to {high:+.2f})")
+            value = _minus(f"{mean:+.3f} ({low:+.3f} to {high:+.3f})")
             colour = CLEAR if low > 0 or high < 0 else FAINT
             axis.plot([low, high], [at, at], color=colour, linewidth=2)
             axis.scatter([mean], [at], s=36, color=colour, zorder=2)
@@ -343,6 +343,7 @@ def forest(content):
         axis.plot([], [], color=colour, marker="o", label=said[colour])
     axis.axvline(0, color=INK, linewidth=1)
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
+    axis.locator_params(axis="x", nbins=5)
     axis.set_yticks(range(len(arms)), arms, fontsize=9)
     axis.set_ylim(len(arms) - 0.4, -0.6)
     right = axis.secondary_yaxis("right")

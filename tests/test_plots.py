@@ -131,7 +131,7 @@ def test_forest_shows_the_differences_in_the_studys_order_and_which_are_clear():
     told = {text for text in texts(figure) if "holds" in text}
     assert len(told) == 3
     assert "99.500 %, holds 2 of 2" in told
-    assert any(text.startswith("\N{MINUS SIGN}0.20 (") and text.endswith("), holds 0 of 2") for text in told)
+    assert any(text.startswith("\N{MINUS SIGN}0.200 (") and text.endswith("), holds 0 of 2") for text in told)
     colours = {line.get_ydata()[0]: line.get_color() for line in axis.get_lines() if len(set(line.get_ydata())) == 1}
     assert (colours[1], colours[2]) == (plots.CLEAR, plots.FAINT)
 
