@@ -321,7 +321,7 @@ def strip(content):
 
 def forest(content):
     """Draw each arm's difference to the first in points, paired by seed, with 95 % intervals, in the study's order."""
-    arms = content["models"]
+    arms, target = content["models"], content["target"]
     by_arm = differences_to_first({arm: finals(entry) for arm, entry in arms.items()})
     (baseline, first), *_ = arms.items()
     figure, axes = _figure(1.3 + 0.3 * len(arms))
@@ -338,7 +338,7 @@ def forest(content):
             axis.plot([low, high], [at, at], color=colour, linewidth=2)
             axis.scatter([mean], [at], s=36, color=colour, zorder=2)
         told.append(f"{value}, holds {seeds_met(entry)} of {len(entry['runs'])}")
-    said = {CLEAR: "a difference is shown", FAINT: "none is shown: 0 lies in the interval"}
+    said = {CLEAR: "a difference in the final epoch is shown", FAINT: "no difference in the final epoch is shown"}
     for colour in sorted({line.get_color() for line in axis.get_lines()}, reverse=True):
         axis.plot([], [], color=colour, marker="o", label=said[colour])
     axis.axvline(0, color=INK, linewidth=1)
@@ -352,7 +352,8 @@ def forest(content):
     right.tick_params(length=0)
     axis.set_xlabel(
         f"final {content['split']} accuracy minus that of \N{LEFT DOUBLE QUOTATION MARK}{baseline}"
-        f"\N{RIGHT DOUBLE QUOTATION MARK}, points\n({named(finals(first))}, paired; each interval at 95 %)"
+        f"\N{RIGHT DOUBLE QUOTATION MARK}, points\n({named(finals(first))}, paired; each interval at 95 %; "
+        f"it holds if each of the last {target.last_epochs} epochs has {100 * target.accuracy:.1f} %)"
     )
     axis.grid(axis="x", alpha=0.25)
     return figure
@@ -380,8 +381,8 @@ def frontier(content):
         label=f"public, up to 15 epochs: {len(comparable)} runs ({cut_off} below the frame)",
     )  # fmt: skip
     for runs, marker, label in (
-        (published.records(comparable), "D", "the best of these with at most so many parameters"),
-        (longer, "s", "the same with more or unknown epochs"),
+        (published.records(comparable), "D", "better than every smaller one of these"),
+        (longer, "s", "the same among all, with more or unknown epochs"),
     ):
         axis.scatter(
             [run.parameters for run in runs], [run.best for run in runs], s=34, marker=marker, facecolors="none",
@@ -389,13 +390,14 @@ def frontier(content):
         )  # fmt: skip
     level = line - 0.3
     for run in sorted(published.records(comparable) + longer, key=lambda run: run.parameters):
-        told, at = (run.of.split("/")[0], f"{run.best:.2f}"), (run.parameters + 90, run.best)
-        if run.parameters > 4000:  # a crowd: names on stairs, so that no line crosses one
-            at = run.parameters - 30, level
-            axis.plot([run.parameters] * 2, [run.best - 0.015, level - 0.03], color=CLEAR, linewidth=0.6, alpha=0.6)
+        name, size = run.of.split("/")[0], run.parameters
+        if size < 4000:
+            says, at, side = f"{name}\n{run.best:.2f}", (size, run.best - 0.03), ("center", "top")
+        else:  # a crowd: names on stairs, so that no line crosses one
+            says, at, side = f"{name} {run.best:.2f}", (size - 30, level), ("right", "center")
+            axis.plot([size] * 2, [run.best - 0.015, level - 0.03], color=CLEAR, linewidth=0.6, alpha=0.6)
             level -= 0.09
-        side, gap = ("right", " ") if run.parameters > 4000 else ("left", "\n")
-        axis.annotate(gap.join(told), at, ha=side, va="center", fontsize=9, color=CLEAR, path_effects=HALO)
+        axis.annotate(says, at, ha=side[0], va=side[1], fontsize=9, color=CLEAR, path_effects=HALO)
 
     axis.plot(sizes, [mean.mean for mean in means], color=INK, linewidth=1.2)
     for (arm, entry), mean in zip(ours, means, strict=True):

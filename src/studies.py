@@ -349,8 +349,8 @@ STUDIES = CHOICES | {
         {
             "the whole recipe": (Model_8, RECIPE),
             "images as they come": (Model_8, UNPREPARED),
-            "straightened, not spread": (Model_8, replace(RECIPE, spread=0.0)),
-            "spread, not straightened": (Model_8, replace(RECIPE, straighten=False)),
+            "straightened, sizes as they come": (Model_8, replace(RECIPE, spread=0.0)),
+            "sizes evened out, not straightened": (Model_8, replace(RECIPE, straighten=False)),
             "no augmentation": (
                 Model_8,
                 replace(
@@ -360,11 +360,11 @@ STUDIES = CHOICES | {
             "rotation up to 7 degrees only": (
                 Model_8, replace(RECIPE, rotation=7.0, translation=0.0, scale=0.0, shear=0.0, elastic=0.0),
             ),
-            "half of each amount": (
+            "half of each augmentation": (
                 Model_8, replace(RECIPE, rotation=4.0, translation=0.75, scale=0.04, shear=0.05, elastic=1.0),
             ),
             "no bending": (Model_8, replace(RECIPE, elastic=0.0)),
-            "augmentation does not settle": (Model_8, replace(RECIPE, settle=0.0, settle_to=0.0)),
+            "augmentation never reduced": (Model_8, replace(RECIPE, settle=0.0, settle_to=0.0)),
         },
         seeds=range(10),
         figure="forest",
@@ -375,7 +375,7 @@ STUDIES = CHOICES | {
             "the whole recipe": (Model_8, RECIPE),
             "constant rate": (Model_8, replace(RECIPE, fall=0.0)),
             "no averaging of weights": (Model_8, replace(RECIPE, ema=0.0, ema_warmup=False)),
-            "average without warm-up": (Model_8, replace(RECIPE, ema_warmup=False)),
+            "average over 500 steps from the start": (Model_8, replace(RECIPE, ema_warmup=False)),
             "SGD at 0.01, no weight decay": (
                 Model_8, replace(RECIPE, optimizer="sgd", lr=0.01, weight_decay=0.0),
             ),

@@ -128,7 +128,7 @@ def test_forest_shows_the_differences_in_the_studys_order_and_which_are_clear():
     figure = plots.forest(study("ablation_images", whole=[HELD, (*HELD[:-1], 9_949)], less=lost, same=[HELD, HELD]))
     axis = figure.axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["whole", "less", "same"]
-    told = {text for text in texts(figure) if "holds" in text}
+    told = {text for text in texts(figure) if ", holds" in text}
     assert len(told) == 3
     assert "99.500 %, holds 2 of 2" in told
     assert any(text.startswith("\N{MINUS SIGN}0.200 (") and text.endswith("), holds 0 of 2") for text in told)
