@@ -358,6 +358,9 @@ def test_readme_tells_what_the_ingredients_are_worth():
     assert "[optimiser](results/study_ablation_training.png) is worth" in text
     assert f"is worth {-loss['SGD at 0.01, no weight decay'].mean:.2f} points" in text
     assert round(loss["no averaging of weights"].mean, 2) == 0
+    network = read_study("ablation_network")["models"]
+    changes = differences_to_first({arm: finals(entry) for arm, entry in network.items()}).values()
+    assert all(gap.low < 0 < gap.high for gap in changes)
     without = training["no averaging of weights"]
     assert f"but only {seeds_met(without)} of {len(without['runs'])} seeds hold" in text
 
