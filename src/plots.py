@@ -189,7 +189,7 @@ def network(model, image):
         # One corner after the other, so that labels do not lie on each other.
         x, y = ((high, high), (high, low), (low, low), (low, high))[number % 4]
         digit.text(x, y, f"{field}", fontsize=9, color=CLEAR, va="center", ha="center", path_effects=HALO)
-    widest = max(*fields[-1], size)
+    widest = max(fields[-1][0], size)
     digit.set_xlim(size / 2 - widest / 2 - 2, size / 2 + widest / 2 + 1)
     digit.set_ylim(size / 2 + widest / 2 + 1, size / 2 - widest / 2 - 2)
     digit.axis("off")
@@ -368,6 +368,7 @@ def frontier(content):
     public = published.runs()
     comparable = [run for run in public if run.keeps_to_the_assignment]
     small = [run for run in public if run.parameters < 8000]
+    best = published.records(comparable)
     longer = [run for run in published.records(small) if not run.keeps_to_the_assignment]
     ours = sorted(content["models"].items(), key=lambda item: item[1]["parameters"])
     sizes = [entry["parameters"] for _, entry in ours]
@@ -381,7 +382,7 @@ def frontier(content):
         label=f"public, up to 15 epochs: {len(comparable)} runs ({cut_off} below the frame)",
     )  # fmt: skip
     for runs, marker, label in (
-        (published.records(comparable), "D", "better than every smaller one of these"),
+        (best, "D", "better than every smaller one of these"),
         (longer, "s", "the same among all, with more or unknown epochs"),
     ):
         axis.scatter(
@@ -389,7 +390,7 @@ def frontier(content):
             edgecolors=CLEAR, label=label, zorder=3,
         )  # fmt: skip
     level = line - 0.3
-    for run in sorted(published.records(comparable) + longer, key=lambda run: run.parameters):
+    for run in sorted(best + longer, key=lambda run: run.parameters):
         name, size = run.of.split("/")[0], run.parameters
         if size < 4000:
             says, at, side = f"{name}\n{run.best:.2f}", (size, run.best - 0.03), ("center", "top")

@@ -352,8 +352,8 @@ def texts():
         notebook = json.loads(with_repository(path.read_text(encoding="utf-8"), bootstrap))
         card = notebook["cells"][1]
         # The last step is judged over many seeds; its single runs stand at the notebook's end.
-        many = studies_table(studies).replace("(results/", "(../results/")
-        result = many if content["step"] == STEPS[-1] else card_result(content)
+        many = content["step"] == STEPS[-1]
+        result = generated["studies"].replace("(results/", "(../results/") if many else card_result(content)
         card["source"] = between("".join(card["source"]), "result", result).splitlines(keepends=True)
         notebook["metadata"].pop("papermill", None)  # it tells when and where one execution took place, and so do cells
         for cell in notebook["cells"]:
