@@ -18,7 +18,7 @@ from src.files import KEPT, ROOT, Damaged, seal, set_aside, shown, unseal, write
 from src.identity import code_sha256
 from src.receptive_field import receptive_field
 from src.recipe import Recipe
-from src.training import epochs, memory_format, new_model, precision, predict
+from src.training import epochs, new_model, precision, predict
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class Place:
         """Make a Run of a finished run's record."""
         model = self.model_class()
         model.load_state_dict(record["model"])
-        model.to(device, memory_format=memory_format(model))
+        model.to(device, memory_format=torch.channels_last)
         return Run(model, self.recipe, self.seed, record["history"], self.code_sha256, record["environment"], kept)
 
     def _read(self, path):

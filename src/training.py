@@ -93,7 +93,7 @@ def epochs(model, data, recipe, seed, state=None, progress=None):
     FloatingPointError when the loss is not finite.
     """
     device = data.train_images.device
-    model.to(device, memory_format=memory_format(model))
+    model.to(device, memory_format=torch.channels_last)  # the faster layout for convolutions
     torch.manual_seed(seed)
     # On the CPU, so that neither depends on the device; two, so that the order does not depend on the augmentation.
     shuffling = torch.Generator().manual_seed(seed)
@@ -175,16 +175,6 @@ def epochs(model, data, recipe, seed, state=None, progress=None):
     if averaged:
         model.load_state_dict(averaged.module.state_dict())
     model.eval()
-
-
-def memory_format(model):
-    """Choose channels-last, the faster layout, but where narrow layers meet several threads.
-
-    There the threads get in each other's way in BatchNorm's backward, which costs more than the convolutions gain.
-    """
-    widest = max(weight.shape[0] for weight in model.parameters() if weight.dim() == 4)
-    faster = widest >= 64 or torch.get_num_threads() == 1
-    return torch.channels_last if faster else torch.contiguous_format
 
 
 def make_optimizer(model, recipe):
