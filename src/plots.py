@@ -326,7 +326,7 @@ def forest(content):
     (baseline, first), *_ = arms.items()
     figure, axes = _figure(1.3 + 0.3 * len(arms))
     axis = axes[0][0]
-    told = []
+    told, colours = [], set()
     for at, (arm, entry) in enumerate(arms.items()):
         if arm == baseline:
             value = f"{mean_over_seeds(list(finals(entry).values())).mean:.3f} %"
@@ -335,12 +335,13 @@ def forest(content):
             mean, _, low, high = by_arm[arm]
             value = _minus(f"{mean:+.3f} ({low:+.3f} to {high:+.3f})")
             colour = CLEAR if low > 0 or high < 0 else FAINT
+            colours.add(colour)
             axis.plot([low, high], [at, at], color=colour, linewidth=2)
             axis.scatter([mean], [at], s=36, color=colour, zorder=2)
         told.append(f"{value}, holds {seeds_met(entry)} of {len(entry['runs'])}")
-    said = {CLEAR: "a difference in the final epoch is shown", FAINT: "no difference in the final epoch is shown"}
-    for colour in sorted({line.get_color() for line in axis.get_lines()}, reverse=True):
-        axis.plot([], [], color=colour, marker="o", label=said[colour])
+    for colour, says in ((CLEAR, "a difference"), (FAINT, "no difference")):
+        if colour in colours:
+            axis.plot([], [], color=colour, marker="o", label=f"{says} in the final epoch is shown")
     axis.axvline(0, color=INK, linewidth=1)
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
     axis.locator_params(axis="x", nbins=5)

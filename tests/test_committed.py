@@ -293,7 +293,7 @@ def test_the_recipe_before_is_the_same_until_augmentation_is_reduced():
 def test_readme_is_short_and_its_links_lead_somewhere():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     by_hand = re.sub(r"<!-- (\w+) -->\n.*?\n<!-- /\1 -->", "", text, flags=re.DOTALL)
-    assert len(by_hand.splitlines()) <= 145
+    assert len(by_hand.split()) <= 1500
     links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("http")]
     assert len(links) > 6
     assert all((ROOT / link).exists() for link in links)
