@@ -1,6 +1,7 @@
 """A recipe: every hyper-parameter of a run."""
 
 import math
+import textwrap
 from dataclasses import asdict, dataclass, fields
 
 FRACTIONS = ("momentum", "beta2", "scale", "ema")
@@ -91,4 +92,5 @@ class Recipe:
 
     def __str__(self):
         idle = "beta2" if self.optimizer == "sgd" else ""
-        return ", ".join(f"{name} {value}" for name, value in asdict(self).items() if value and name != idle)
+        told = ", ".join(f"{name} {value}" for name, value in asdict(self).items() if value and name != idle)
+        return textwrap.fill(told, 100)

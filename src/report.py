@@ -238,13 +238,13 @@ def step_lines(content, compare=True):
 def seeds_lines(contents):
     """Write how studies ended over their seeds."""
     width = max(len(arm) for content in contents for arm in content["models"])
-    yield f"{'':{width}}  epochs  mean, %  95 % interval        sd  lowest  target met, 95 % interval of the rate"
+    yield f"{'':{width}}  epochs  mean, %  95 % interval        sd  lowest  target met (95 % interval)"
     for content in contents:
         for arm, entry in content["models"].items():
             mean, interval = mean_text(entry)
             yield (
                 f"{arm:{width}}  {epochs_of(entry):>6}  {mean:>7}  {interval:16}  {sd_text(entry)}  "
-                f"{lowest(entry, content['target']):6.2f}  {met_text(entry)}, {rate_text(entry)}"
+                f"{lowest(entry, content['target']):6.2f}  {met_text(entry)} ({rate_text(entry)})"
             )
 
 

@@ -63,20 +63,18 @@ def show_samples(data, recipe):
 
 
 def show_layers(model_class):
-    """Show a model's code, and print the receptive field table of its layers and where it stands in the budget."""
+    """Show a model's code, the receptive field table of its layers, and where it stands in the budget."""
     display(Markdown(f"```python\n{inspect.getsource(model_class)}```"))
     found = layers(model_class())
-    width = max(len(layer.name) for layer in found)
-    print(f"{'layer':{width}}  kernel stride padding  jump  receptive field  output shape  parameters")
+    rows = [("layer", "kernel", "stride", "padding", "jump", "receptive field", "output shape", "parameters")]
     for layer in found:
-        shape = " x ".join(str(size) for size in layer.shape)
-        print(
-            f"{layer.name:{width}}  {layer.kernel:6} {layer.stride:6} {layer.padding:7}  {layer.jump:4}  "
-            f"{layer.receptive_field:15}  {shape:>12}  {layer.parameters:10,}"
-        )
+        shape = " x ".join(map(str, layer.shape))
+        numbers = layer.kernel, layer.stride, layer.padding, layer.jump, layer.receptive_field
+        rows.append((layer.name, *map(str, numbers), shape, f"{layer.parameters:,}"))
     total = sum(layer.parameters for layer in found)
     room = f"{BUDGET - total:,} under" if total < BUDGET else f"{total - BUDGET + 1:,} too many for"
-    print(f"\n{total:,} parameters: {room} the budget of fewer than {BUDGET:,}.")
+    told = f"{total:,} parameters: {room} the budget of fewer than {BUDGET:,}."
+    display(Markdown(f"{report.table(*rows, right=range(1, 8))}\n\n{told}"))
 
 
 def show_summary(model_class):
