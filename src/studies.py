@@ -311,6 +311,15 @@ STUDIES = CHOICES | {
         target=Target(last_epochs=1),
         claims=("Model_8, 3 epochs",),
     ),
+    # The seeds above had tested earlier recipes, too, or an earlier network. These test only what was frozen.
+    "record_again": Study({"Model_8, seeds 30-59": (Model_8, RECIPE)}, seeds=range(30, 60), figure=""),
+    "smallest_again": Study({"Model_9, seeds 10-19": (Model_9, SMALL)}, seeds=range(10, 20), figure=""),
+    "fewest_epochs_again": Study(
+        {"Model_8, 3 epochs, seeds 20-39": (Model_8, QUICK)},
+        seeds=range(20, 40),
+        target=Target(last_epochs=1),
+        figure="",
+    ),
     # The published networks of Step 2; for Model_7 see "stall". The last arm tries what the steps suspect.
     "published": Study(
         {
