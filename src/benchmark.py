@@ -11,6 +11,7 @@ Each run has a process of its own. For Linux, where peak memory is in KiB.
 import json
 import multiprocessing
 import resource
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
@@ -21,8 +22,8 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
-from src.data import load_mnist, torchvision_root
-from src.files import RESULTS, write
+from src.data import DataError, load_mnist, torchvision_root
+from src.files import RESULTS, check_writable, write
 from src.identity import code_sha256
 from src.images import MEAN, STD
 from src.model import Model_8
@@ -85,8 +86,13 @@ def in_a_process(loop):
 
 
 def main():
+    try:
+        check_writable(RESULTS)
+        data = load_mnist()  # which downloads it where it is missing
+    except (DataError, OSError) as error:
+        sys.exit(str(error))
     content = {
-        "environment": environment(load_mnist()),  # which downloads it where it is missing
+        "environment": environment(data),
         "code_sha256": code_sha256(Model_8),
         "recipe": asdict(QUICK),
     }

@@ -12,6 +12,7 @@ from src.reader import as_mnist
 from src.recipe import Recipe
 
 MAX_EPOCHS = 15
+ABSENT = object()  # None may be somebody's value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Settings:
 
 
 def check_parameters(
-    executed, *, seed, n_seeds, epochs, batch_size, device, data_dir, results_dir, train_limit, fresh, digit=None
+    executed, *, seed, n_seeds, epochs, batch_size, device, data_dir, results_dir, train_limit, fresh, digit=ABSENT
 ):
     """Check the parameters of a notebook and resolve them into Settings.
 
@@ -38,7 +39,7 @@ def check_parameters(
     read there. A notebook without a `digit` leaves it out. Relative names count from the checkout. Raises ValueError
     with the name, the value and what is right.
     """
-    known = {name: value for name, value in locals().items() if name != "executed" and value is not None}
+    known = {name: value for name, value in locals().items() if name != "executed" and value is not ABSENT}
     for cell in executed:
         if cell.startswith("# Parameters"):  # papermill's own heading
             for name in re.findall(r"^(\w+) =", cell, re.MULTILINE):
@@ -55,7 +56,7 @@ def check_parameters(
         if not isinstance(known.get(name, ""), str):
             what = "file" if name == "digit" else "folder"
             raise ValueError(f"{name} must be a {what}'s name or empty, got {known[name]!r}")
-    picture = ROOT / Path(digit).expanduser() if digit else None
+    picture = _path("digit", known.get("digit"))
     if picture:
         as_mnist(picture)  # a bad picture is refused before hours are spent
     if device not in ("auto", "cpu", "cuda"):
@@ -69,8 +70,8 @@ def check_parameters(
         epochs=epochs,
         batch_size=batch_size,
         device=torch.device(device),
-        data_dir=ROOT / Path(data_dir).expanduser() if data_dir else None,
-        results_dir=ROOT / Path(results_dir).expanduser() if results_dir else None,
+        data_dir=_path("data_dir", data_dir),
+        results_dir=_path("results_dir", results_dir),
         train_limit=train_limit or None,
         fresh=fresh,
         digit=picture,
@@ -80,6 +81,14 @@ def check_parameters(
 def _whole(name, value, lowest, highest):
     if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
         raise ValueError(f"{name} must be a whole number from {lowest} to {highest}, got {value!r}")
+
+
+def _path(name, value):
+    """Return the path that a parameter names, from the checkout on; None for an empty one."""
+    try:
+        return ROOT / Path(value).expanduser() if value else None
+    except RuntimeError:  # ~somebody
+        raise ValueError(f"{name} is in a home folder that is not known here, got {value!r}: write it out") from None
 
 
 def results_folder(settings, data):
@@ -102,7 +111,8 @@ def results_folder(settings, data):
             f"results_dir is results/, which keeps only runs of {full.epochs} epochs, batch size {full.batch_size} "
             "and all of MNIST: name another folder, or leave it empty"
         )
-    return settings.results_dir
+    itself = settings.results_dir.exists() and settings.results_dir.samefile(RESULTS)  # under whatever name
+    return RESULTS if itself else settings.results_dir
 
 
 def check_folders(folder):

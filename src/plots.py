@@ -129,10 +129,11 @@ def curves(histories, target):
     axis.axhline(line, color=INK, linewidth=1, linestyle="--")
     axis.axvspan(last - target.last_epochs + 0.5, last + 0.5, color=SOFT, alpha=0.25, linewidth=0)
     says = f"the last {target.last_epochs} epochs count"
-    middle, at_top = last - target.last_epochs / 2 + 0.5, axis.get_xaxis_transform()
+    middle = (max(0.5, last - target.last_epochs + 0.5) + last + 0.5) / 2  # of a short trial, all epochs
+    at_top, at_right = axis.get_xaxis_transform(), axis.get_yaxis_transform()
     axis.text(middle, 0.97, says, transform=at_top, fontsize=9, color=FAINT, ha="center", va="top")
     for text, height in _apart({text: value for text, (value, _) in ends.items()}, (top - floor) / 14).items():
-        axis.text(last + 0.7, height, text, fontsize=9, color=ends[text][1], va="center")
+        axis.text(1.01, height, text, transform=at_right, fontsize=9, color=ends[text][1], va="center")
     axis.set_ylim(floor, top)
     axis.set_xlim(0.5, last + 0.5)
     axis.set_xticks(range(1, last + 1, 2))
@@ -383,8 +384,8 @@ def frontier(content):
         label=f"public, up to 15 epochs: {len(comparable)} runs ({cut_off} below the frame)",
     )  # fmt: skip
     for runs, marker, label in (
-        (best, "D", "better than every smaller one of these"),
-        (longer, "s", "the same among all, with more or unknown epochs"),
+        (best, "D", "the best of these up to their size"),
+        (longer, "s", "the best up to their size, more or unknown epochs"),
     ):
         axis.scatter(
             [run.parameters for run in runs], [run.best for run in runs], s=34, marker=marker, facecolors="none",

@@ -13,14 +13,15 @@ from src.intervals import CHANCE
 def _public():
     path = RESULTS / "public.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise ValueError(f"{path} is missing or not JSON: restore it from the repository") from None
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found["rebuilt"], [PublicRun(**run) for run in found["runs"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ValueError(f"{path} is missing or damaged: restore it from the repository") from None
 
 
 def rebuilt():
     """Return the best epoch's test accuracy that the write-up of each rebuilt model states, in percent, by model."""
-    return {name: model["best"] for name, model in _public()["rebuilt"].items()}
+    return {name: model["best"] for name, model in _public()[0].items()}
 
 
 class PublicRun(NamedTuple):
@@ -46,7 +47,7 @@ class PublicRun(NamedTuple):
 
 def runs():
     """Return the public runs with fewer than 10,000 parameters that were found and read, in order of their size."""
-    return [PublicRun(**run) for run in _public()["runs"]]
+    return _public()[1]
 
 
 def records(public_runs):

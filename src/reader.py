@@ -1,5 +1,6 @@
 """The network in your hands: `load("Model_8").read("digit.png")`."""
 
+import contextlib
 import json
 import math
 from dataclasses import asdict
@@ -25,6 +26,7 @@ from src.training import predict
 BOX, SIDE = 20, 28  # pixels: MNIST's digits were fitted into 20 x 20 and laid on 28 x 28
 FAINTEST = 0.1  # of the contrast between ink and background: what is paler is background, the grain of a photograph
 LEAST_CONTRAST = 25  # of 255
+MOST_PIXELS = 2000  # along a side: a larger picture is reduced first, or it would take gigabytes
 LUMA = (0.299, 0.587, 0.114)  # how bright red, green and blue are to the eye
 
 
@@ -123,28 +125,43 @@ def _whole(value):
     return math.floor(value + 0.5)
 
 
-def _grey(picture):
-    """Return a picture as a float tensor (height, width) from 0 to 255, what is transparent laid on its opposite."""
-    if not isinstance(picture, Image.Image):
-        if not isinstance(picture, (str, Path)):
-            raise PictureError(f"a picture is a file's path or a PIL image, not {type(picture).__name__}")
-        try:
-            with Image.open(picture) as opened:
-                picture = ImageOps.exif_transpose(opened)
-        except (UnidentifiedImageError, Image.DecompressionBombError, ValueError):
-            raise PictureError(f"{picture} is no image that can be read: save it as PNG or JPEG") from None
-        except OSError as error:
-            raise PictureError(
-                f"{picture} cannot be read ({error.strerror or error}): correct the path or file"
-            ) from None
-    if 0 in picture.size:
+def _opened(picture):
+    """Return a picture, a path or a PIL image, whole and upright."""
+    loaded = isinstance(picture, Image.Image)
+    if not loaded and not isinstance(picture, (str, Path)):
+        raise PictureError(f"a picture is a file's path or a PIL image, not {type(picture).__name__}")
+    name = "the picture" if loaded else picture
+    try:
+        with contextlib.nullcontext(picture) if loaded else Image.open(picture) as opened:
+            upright = ImageOps.exif_transpose(opened)
+    except Image.DecompressionBombError:
+        raise PictureError(f"{name} has too many pixels: make it smaller") from None
+    except (UnidentifiedImageError, ValueError, SyntaxError, RuntimeError):
+        raise PictureError(f"{name} is no image that can be read: save it as PNG or JPEG") from None
+    except OSError as error:
+        raise PictureError(f"{name} cannot be read ({error.strerror or error}): correct the path or file") from None
+    if 0 in upright.size:
         raise PictureError("the picture has no pixels: give one with a digit on it")
-    if picture.mode.startswith(("I", "F")):  # more than 8 bits: stretch what there is
-        (values,) = pil_to_tensor(picture.convert("F"))
-        return 255 * (values - values.min()) / (values.max() - values.min()).clamp(min=1)
-    *colours, opaque = pil_to_tensor(picture.convert("RGBA")).float()
+    return upright
+
+
+def _grey(picture):
+    """Return a picture as a float tensor (height, width) from 0 to 255, what is transparent laid on its background."""
+    picture = _opened(picture)
+    factor = math.ceil(max(picture.size) / MOST_PIXELS)
+    if picture.mode.startswith(("I", "F")):  # more than 8 bits: the brightest is white
+        (values,) = pil_to_tensor(picture.convert("F").reduce(factor))
+        if not values.isfinite().all():
+            raise PictureError("the picture has pixels that are no numbers: save it as PNG or JPEG")
+        values = values - values.min().clamp(max=0)
+        return 255 * values / values.max().clamp(min=1e-9)
+    *colours, opaque = pil_to_tensor(picture.convert("RGBA").reduce(factor)).float()
     grey, opaque = sum(map(torch.mul, colours, LUMA)), opaque / 255
-    behind = 255.0 if (grey * opaque).sum() < 127.5 * opaque.sum() else 0.0
+    solid = grey[opaque > 0.5]
+    if opaque.mean() > 0.5 and solid.max() - solid.min() >= LEAST_CONTRAST:
+        behind = solid.median()  # a sheet with see-through edges
+    else:  # ink on nothing: the opposite of the ink
+        behind = 255.0 if (grey * opaque).sum() < 127.5 * opaque.sum() else 0.0
     return opaque * grey + (1 - opaque) * behind
 
 

@@ -92,5 +92,6 @@ class Recipe:
 
     def __str__(self):
         idle = "beta2" if self.optimizer == "sgd" else ""
-        told = ", ".join(f"{name} {value}" for name, value in asdict(self).items() if value and name != idle)
-        return textwrap.fill(told, 100)
+        told = {name: value for name, value in asdict(self).items() if value and name != idle}
+        lines = textwrap.fill(", ".join(f"{name}\N{NO-BREAK SPACE}{value}" for name, value in told.items()), 100)
+        return lines.replace("\N{NO-BREAK SPACE}", " ")

@@ -9,7 +9,7 @@ import torchsummary
 from IPython.display import HTML, Image, Markdown, display
 from torchvision.transforms.functional import to_pil_image
 
-from src import page, plots, reader, report
+from src import page, plots, published, reader, report
 from src.data import load_mnist
 from src.evidence import Target, gather, read_study, write_evidence
 from src.files import RESULTS, ROOT, shown
@@ -40,6 +40,9 @@ def load_data(settings):
     data = load_mnist(settings.data_dir, settings.device, train_limit=settings.train_limit)
     folder = results_folder(settings, data)
     check_folders(folder)
+    for name in report.carried_out():
+        read_study(name)
+    published.runs()
     made_with = environment(data)
     print(
         "Python {python}, torch {torch}, torchvision {torchvision}, {device} ({processor}), {precision}, "
@@ -47,8 +50,8 @@ def load_data(settings):
         + f", seed {', '.join(map(str, settings.seeds))}"
     )
     print(f"The code is that of the checkout {ROOT.name}/, commit {git_commit()}")
-    where = "the evidence in results/" if folder == RESULTS else f"a trial: its results go to {shown(folder)}/"
-    print(f"{len(data.train_images):,} training and {len(data.eval_images):,} test images. This run is {where}")
+    where = "This run is the evidence in" if folder == RESULTS else "The results of this run go to"
+    print(f"{len(data.train_images):,} training and {len(data.eval_images):,} test images. {where} {shown(folder)}/")
     return data
 
 

@@ -158,7 +158,7 @@ def test_papermill_from_the_root(checkout, few, step, tmp_path):
     assert run.returncode == 0, run.stderr[-2000:]
     notebook = read(out)
     assert_clean(notebook)
-    assert "64 training and 50 test images. This run is a trial: its results go to .runs/trial/" in printed(notebook)
+    assert "64 training and 50 test images. The results of this run go to .runs/trial/" in printed(notebook)
     assert f"Written: .runs/trial/Step{step}.json" in printed(notebook)
     assert len(re.findall(r"Model_\d+, seed 0: 2 epochs in", printed(notebook))) == len(models_of(notebook)) >= 3
     assert state(checkout / "results") == before

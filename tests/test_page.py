@@ -12,9 +12,10 @@ from selenium.webdriver.common.by import By
 
 from src import page
 from src.data import load_mnist
+from src.files import RESULTS
 from src.images import normalise
 from src.model import Model_5, Model_7, Model_8, Model_9
-from src.reader import Reader, as_mnist
+from src.reader import Reader, as_mnist, load
 from src.receptive_field import layers
 from src.training import new_model, prepared, train
 from tests.helpers import EVERYTHING
@@ -23,9 +24,11 @@ DRIVER = shutil.which("chromedriver")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
 
-@pytest.fixture(scope="module")
-def readers(data):
-    """Two networks trained a little: their BatchNorm has seen something."""
+@pytest.fixture(scope="module", params=["trained a little", "committed"])
+def readers(request, data):
+    """Two networks whose BatchNorm has seen something."""
+    if request.param == "committed":
+        return {name: load(name) for name in ("Model_8", "Model_9")}
     found = {}
     for model_class in (Model_8, Model_9):
         model = new_model(model_class, 0)
@@ -44,7 +47,9 @@ def browser(readers, tmp_path_factory):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     with webdriver.Chrome(options, webdriver.ChromeService(DRIVER)) as opened:
-        opened.get(page.save(readers, tmp_path_factory.mktemp("page")).as_uri())
+        committed = readers["Model_8"].recipe != EVERYTHING
+        made = RESULTS / page.NAME if committed else page.save(readers, tmp_path_factory.mktemp("page"))
+        opened.get(made.as_uri())
         yield opened
         assert opened.get_log("browser") == []
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from src.evidence import write_evidence
+from src import utils
+from src.evidence import read_study, write_evidence
 from src.files import RESULTS, ROOT, TRIAL
 from src.parameters import check_folders, check_parameters, results_folder
 from tests.helpers import HELD, run, step
@@ -45,6 +46,9 @@ def test_what_they_become():
         ({"device": "tpu"}, "device must be auto, cpu or cuda, got 'tpu'"),
         ({"fresh": "false"}, "fresh must be True or False, got 'false'"),
         ({"data_dir": 5}, "data_dir must be a folder's name or empty, got 5"),
+        ({"data_dir": None}, "data_dir must be a folder's name or empty, got None"),
+        ({"results_dir": "~no-such-user/x"}, "results_dir is in a home folder that is not known here, got '~no-such"),
+        ({"digit": None}, "digit must be a file's name or empty, got None"),
         ({"digit": 7}, "digit must be a file's name or empty, got 7"),
         ({"digit": "missing.png"}, "missing.png cannot be read .No such file or directory."),
     ],
@@ -70,6 +74,10 @@ def test_trials_never_write_into_results(data, change):
     for folder in ("notebooks/../results", "results/smoke"):
         with pytest.raises(ValueError, match="results_dir is results/, which keeps only runs of 15 epochs"):
             results_folder(checked(**change, results_dir=folder), official)
+
+
+def test_results_under_another_name_are_results(data):
+    assert results_folder(checked(results_dir="notebooks/../results"), replace(data, official=True)) == RESULTS
 
 
 def test_other_data_never_write_into_results(data):
@@ -99,3 +107,10 @@ def test_broken_evidence_of_another_step_is_found_at_once(tmp_path):
     (tmp_path / "Step2.json").write_text('{"schema": 2,')
     with pytest.raises(ValueError, match=r"Step2.json is missing or not JSON: restore or delete it, or run"):
         check_folders(tmp_path)
+
+
+def test_broken_evidence_of_a_study_is_found_at_once(tmp_path, synthetic_root, monkeypatch):
+    """A notebook shows the studies at its end, hours later."""
+    monkeypatch.setattr(utils, "read_study", lambda name: read_study(name, tmp_path))  # where there is none
+    with pytest.raises(ValueError, match=r"study_\w+.json is missing or not JSON: restore or delete it"):
+        utils.load_data(checked(data_dir=str(synthetic_root), results_dir=str(tmp_path)))

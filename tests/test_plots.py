@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
 
 from src import plots, published
@@ -36,6 +37,15 @@ def test_curves_show_every_epoch_and_name_each_line_at_its_end():
     assert set(line.get_ydata()) == {99.4}
     assert one.get_color() == plots.COLOURS["Model_7"] != two.get_color()
     assert {"Model_7  99.51", "Model_8  99.40", "target 99.4 %"} <= texts(figure)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 15])
+def test_all_that_curves_say_is_in_the_picture(epochs):
+    figure = plots.curves({"Model_8": history(*[9_950] * epochs)}, Target())
+    FigureCanvasAgg(figure).draw()  # warns where there is no room, which is an error here
+    for artist in figure.axes[0].texts:
+        box = artist.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width, artist.get_text()
 
 
 def test_labels_keep_apart_and_in_order():

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from src import published
 from src.files import RESULTS, ROOT
 
@@ -15,6 +17,14 @@ def test_public_runs_add_up():
         if run.accuracies is not None:
             assert (run.epochs, run.best, run.final) == (len(run.accuracies), max(run.accuracies), run.accuracies[-1])
             assert all(5 < accuracy < 100 for accuracy in run.accuracies)
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"rebuilt": {}, "runs": [{}]}'])
+def test_a_damaged_file_is_named(tmp_path, monkeypatch, content):
+    (tmp_path / "public.json").write_text(content)
+    monkeypatch.setattr(published, "RESULTS", tmp_path)
+    with pytest.raises(ValueError, match=r"public.json is missing or damaged: restore it from the repository"):
+        published._public.__wrapped__()
 
 
 def test_each_attempt_has_its_address():

@@ -103,6 +103,41 @@ def test_a_path_and_what_is_no_picture(tmp_path, digits):
         as_mnist(tmp_path / "half.png")
 
 
+def test_a_picture_too_large_for_floats_is_reduced(digits):
+    assert apart(as_mnist(ImageOps.invert(picture(digits[0], 5600))), digits[0]) < 2
+
+
+def test_a_sheet_with_see_through_edges(digits):
+    for paper, invert in ((255, True), (0, False)):
+        for image in digits[:10]:
+            sheet = ImageOps.invert(picture(image)) if invert else picture(image)
+            card = Image.new("RGBA", (320, 320), (paper, paper, paper, 0))
+            card.paste(sheet.convert("RGBA"), (20, 20))
+            assert apart(as_mnist(card), image) < 2
+
+
+def test_a_picture_lies_as_its_camera_says(tmp_path, digits):
+    turned = picture(digits[0]).rotate(90, expand=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    turned.save(tmp_path / "photo.png", exif=exif)
+    upright = as_mnist(picture(digits[0]))
+    assert torch.equal(as_mnist(tmp_path / "photo.png"), upright)
+    with Image.open(tmp_path / "photo.png") as opened:
+        assert torch.equal(as_mnist(opened), upright)
+
+
+def test_what_cannot_be_read_is_refused(tmp_path, monkeypatch, digits):
+    with pytest.raises(PictureError, match="the picture is blank"):
+        as_mnist(Image.fromarray((60_000 + torch.arange(784) % 200).view(28, 28).to(torch.int32).numpy()))
+    with pytest.raises(PictureError, match="pixels that are no numbers: save it as PNG"):
+        as_mnist(Image.fromarray(torch.full((28, 28), float("nan")).numpy()))
+    picture(digits[0]).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 280 * 280 // 2 - 1)
+    with pytest.raises(PictureError, match=r"large.png has too many pixels: make it smaller"):
+        as_mnist(tmp_path / "large.png")
+
+
 @pytest.mark.parametrize("size", [(1, 1), (28, 28), (500, 3)])
 @pytest.mark.parametrize("shade", [0, 128, 255])
 def test_blank_pictures_are_refused(size, shade):

@@ -51,7 +51,7 @@ def test_a_study_is_told_with_its_intervals(monkeypatch):
     assert (report.sd_text(entry), report.rate_text(entry)) == ("0.096", "19 to 99 %")
     monkeypatch.setitem(STUDIES, "record", Study({}, range(4), claims=("Model_7",)))
     table = report.studies_table([content])
-    assert "| **3 of 4 seeds** | **99.435** |" in table
+    assert "| **3\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}4** | **99.435** |" in table
     lines = "\n".join(report.seeds_lines([content]))
     assert all(part in lines for part in ("99.435", "99.283 to 99.587", "99.31", "3 of 4 seeds"))
     assert "more" not in table
@@ -111,6 +111,11 @@ def test_one_place_names_the_repository():
 def test_a_clone_takes_its_name_from_github(origin, name):
     project = 'name = "x"\nrepository = "https://github.com/your-name/mnist-under-8000"\n'
     assert report.name_from(origin, project) == project.replace("your-name/mnist-under-8000", name)
+
+
+def test_a_name_that_is_settled_stays():
+    project = 'repository = "https://github.com/course/official"\n'
+    assert report.name_from("https://github.com/contributor/fork.git", project) == project
 
 
 def test_a_study_is_drawn_as_it_says(monkeypatch, tmp_path):
