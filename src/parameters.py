@@ -105,14 +105,14 @@ def results_folder(settings, data):
     )
     if settings.results_dir is None:
         return TRIAL if trial else RESULTS
-    inside = any(f.exists() and f.samefile(RESULTS) for f in (settings.results_dir, *settings.results_dir.parents))
-    if trial and inside:
+    folder = settings.results_dir
+    under_results = [f for f in (folder, *folder.parents) if f.exists() and f.samefile(RESULTS)]  # by whatever name
+    if trial and under_results:
         raise ValueError(
             f"results_dir is results/, which keeps only runs of {full.epochs} epochs, batch size {full.batch_size} "
             "and all of MNIST: name another folder, or leave it empty"
         )
-    itself = settings.results_dir.exists() and settings.results_dir.samefile(RESULTS)  # under whatever name
-    return RESULTS if itself else settings.results_dir
+    return RESULTS if folder in under_results else folder
 
 
 def check_folders(folder):

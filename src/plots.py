@@ -127,11 +127,11 @@ def curves(histories, target):
     top = max(value for value, _ in ends.values()) + 0.2
     floor -= 0.1
     axis.axhline(line, color=INK, linewidth=1, linestyle="--")
-    axis.axvspan(last - target.last_epochs + 0.5, last + 0.5, color=SOFT, alpha=0.25, linewidth=0)
+    first = max(0.5, last - target.last_epochs + 0.5)  # a short trial has fewer epochs than count
+    axis.axvspan(first, last + 0.5, color=SOFT, alpha=0.25, linewidth=0)
     says = f"the last {target.last_epochs} epochs count"
-    middle = (max(0.5, last - target.last_epochs + 0.5) + last + 0.5) / 2  # of a short trial, all epochs
     at_top, at_right = axis.get_xaxis_transform(), axis.get_yaxis_transform()
-    axis.text(middle, 0.97, says, transform=at_top, fontsize=9, color=FAINT, ha="center", va="top")
+    axis.text((first + last + 0.5) / 2, 0.97, says, transform=at_top, fontsize=9, color=FAINT, ha="center", va="top")
     for text, height in _apart({text: value for text, (value, _) in ends.items()}, (top - floor) / 14).items():
         axis.text(1.01, height, text, transform=at_right, fontsize=9, color=ends[text][1], va="center")
     axis.set_ylim(floor, top)

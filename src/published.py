@@ -11,17 +11,19 @@ from src.intervals import CHANCE
 
 @functools.cache
 def _public():
+    """Return what `rebuilt` and `runs` return."""
     path = RESULTS / "public.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return found["rebuilt"], [PublicRun(**run) for run in found["runs"]]
+        best = {name: model["best"] for name, model in found["rebuilt"].items()}
+        return best, [PublicRun(**run) for run in found["runs"]]
     except (OSError, ValueError, KeyError, TypeError):
         raise ValueError(f"{path} is missing or damaged: restore it from the repository") from None
 
 
 def rebuilt():
     """Return the best epoch's test accuracy that the write-up of each rebuilt model states, in percent, by model."""
-    return {name: model["best"] for name, model in _public()[0].items()}
+    return _public()[0]
 
 
 class PublicRun(NamedTuple):

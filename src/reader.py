@@ -55,6 +55,11 @@ def path_of(name, folder=RESULTS):
     return Path(folder) / f"{name.lower()}.safetensors"
 
 
+def saved(folder=RESULTS):
+    """Name the models whose weights are in `folder`."""
+    return [name for name in vars(models) if name.startswith("Model_") and path_of(name, folder).exists()]
+
+
 def save(run, folder):
     """Write a run's weights, and what they are and reach, and return their path."""
     name = type(run.model).__name__
@@ -83,7 +88,7 @@ def load(name, folder=RESULTS):
             facts = content.metadata() or {}
             weights = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError):
-        present = ", ".join(sorted(found.stem.capitalize() for found in Path(folder).glob("*.safetensors"))) or "none"
+        present = ", ".join(saved(folder)) or "none"
         raise ValueError(
             f"{path} is missing or damaged: restore it, or run notebooks/Step3.ipynb (weights of {present} are there)"
         ) from None

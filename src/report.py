@@ -351,8 +351,8 @@ def texts():
         citation: with_repository(citation.read_text(encoding="utf-8"), bootstrap),
         log: between(log.read_text(encoding="utf-8"), "search", search(choices)),
     }
-    if present := [name for name in vars(models) if name.startswith("Model_") and reader.path_of(name).exists()]:
-        found[RESULTS / page.NAME] = page.html({name: reader.load(name) for name in present})
+    if saved := reader.saved():
+        found[RESULTS / page.NAME] = page.html({name: reader.load(name) for name in saved})
     for content in contents:
         path = notebooks[content["step"]]
         notebook = json.loads(with_repository(path.read_text(encoding="utf-8"), bootstrap))

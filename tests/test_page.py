@@ -24,10 +24,15 @@ DRIVER = shutil.which("chromedriver")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
 
-@pytest.fixture(scope="module", params=["trained a little", "committed"])
-def readers(request, data):
+@pytest.fixture(scope="module", params=[False, True], ids=["trained a little", "committed"])
+def committed(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def readers(committed, data):
     """Two networks whose BatchNorm has seen something."""
-    if request.param == "committed":
+    if committed:
         return {name: load(name) for name in ("Model_8", "Model_9")}
     found = {}
     for model_class in (Model_8, Model_9):
@@ -38,7 +43,7 @@ def readers(request, data):
 
 
 @pytest.fixture(scope="module")
-def browser(readers, tmp_path_factory):
+def browser(committed, readers, tmp_path_factory):
     if BROWSER is None or DRIVER is None:
         pytest.skip("no Chromium or Chrome with its driver here: apt install chromium chromium-driver")
     options = webdriver.ChromeOptions()
@@ -47,7 +52,6 @@ def browser(readers, tmp_path_factory):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     with webdriver.Chrome(options, webdriver.ChromeService(DRIVER)) as opened:
-        committed = readers["Model_8"].recipe != EVERYTHING
         made = RESULTS / page.NAME if committed else page.save(readers, tmp_path_factory.mktemp("page"))
         opened.get(made.as_uri())
         yield opened

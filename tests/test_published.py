@@ -19,7 +19,9 @@ def test_public_runs_add_up():
             assert all(5 < accuracy < 100 for accuracy in run.accuracies)
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"rebuilt": {}, "runs": [{}]}'])
+@pytest.mark.parametrize(
+    "content", ["", "{}", '{"rebuilt": {}, "runs": [{}]}', '{"rebuilt": {"Model_1": {}}, "runs": []}']
+)
 def test_a_damaged_file_is_named(tmp_path, monkeypatch, content):
     (tmp_path / "public.json").write_text(content)
     monkeypatch.setattr(published, "RESULTS", tmp_path)
