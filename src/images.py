@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import NamedTuple
 
 import torch
 from torch.nn.functional import affine_grid, grid_sample, interpolate
@@ -19,32 +20,45 @@ def normalise(images):
     return (images.float() - 255 * MEAN) / (255 * STD)
 
 
-def prepare(images, straighten=False, spread=0.0):
+class Maps(NamedTuple):
+    """Where each image's output pixels come from: `matrix` (N, 2, 2) times their place plus `offset` (N, 2, 1)."""
+
+    matrix: torch.Tensor
+    offset: torch.Tensor
+
+    def of(self, index):
+        """Return the maps of the images that `index` picks."""
+        return Maps(self.matrix[index], self.offset[index])
+
+
+def prepare(images, straighten=False, spread=0.0, zoom=(1.0, 1.0)):
     """Take out of each image (N, 1, 28, 28) its slant, if asked to, and part of what it differs from others in size.
 
     Straightening is the deslant as in LeCun et al. 1998: a shear about the ink's centre, which stays where it is, after
     which the ink's second moments have no covariance. `spread` from 0 to 1 says how far the standard deviation of the
     ink, across and down, is brought to that of the average training image, SPREAD: 0 leaves it, 1 brings it there, as
-    far as the limits allow. Nothing is learned and no image looks at another; both make one resampling.
+    far as the limits allow. Then all are enlarged by `zoom`, across and down. Nothing is learned and no image looks at
+    another; all of it makes one resampling.
 
     Returns float32 from 0 to 255; the images themselves where there is nothing to do.
     """
     if not straighten and not spread:
         return images
-    return torch.cat([_straighten_and_spread(batch, straighten, spread) for batch in images.split(1000)])
+    return torch.cat([_resample(batch, *preparation(batch, straighten, spread, zoom)) for batch in images.split(1000)])
 
 
-def _straighten_and_spread(images, straighten, spread):
+def preparation(images, straighten, spread, zoom=(1.0, 1.0)):
+    """Return the Maps by which `prepare` resamples images."""
     x, y, xx, yy, xy = moments(images)
     shear = torch.zeros_like(xx)
     if straighten:  # a single row of ink has no slant
         shear = (xy / yy.clamp(min=1e-3)).clamp(-STEEPEST, STEEPEST)
     deviation_across, deviation_down = (xx - 2 * shear * xy + shear**2 * yy).clamp(min=0).sqrt(), yy.sqrt()
-    step_across = ((deviation_across / SPREAD[0]) ** spread).clamp(SMALLEST_STEP, LARGEST_STEP)
-    step_down = ((deviation_down / SPREAD[1]) ** spread).clamp(SMALLEST_STEP, LARGEST_STEP)
+    step_across = ((deviation_across / SPREAD[0]) ** spread).clamp(SMALLEST_STEP, LARGEST_STEP) / zoom[0]
+    step_down = ((deviation_down / SPREAD[1]) ** spread).clamp(SMALLEST_STEP, LARGEST_STEP) / zoom[1]
     matrix = torch.stack([step_across, shear * step_down, torch.zeros_like(shear), step_down], dim=1).view(-1, 2, 2)
     centre = torch.stack([x, y], dim=1).unsqueeze(2)
-    return _resample(images, matrix, centre - matrix @ centre)
+    return Maps(matrix, centre - matrix @ centre)
 
 
 def moments(images):
@@ -62,14 +76,15 @@ def moments(images):
     return x, y, xx.clamp(min=0), yy.clamp(min=0), xy
 
 
-def augment(images, generator, rotation=0.0, translation=0.0, scale=0.0, shear=0.0, elastic=0.0):
+def augment(images, generator, rotation=0.0, translation=0.0, scale=0.0, shear=0.0, elastic=0.0, after=None):
     """Move each image of a batch by its own random affine map, and bend it; what comes in from outside is black.
 
     Each amount is the largest one, drawn uniformly in both directions: `rotation` in degrees, `translation` in pixels
     along each axis, `scale` and `shear` as fractions (0.1: from 90 % to 110 %). `elastic` is how many pixels each knot
     of a net of 4 x 4 is pulled along each axis, what lies between following smoothly: the idea of the elastic
     distortions of Simard, Steinkraus and Platt 2003. `generator` is one on the CPU, so that every device sees the same
-    draws. Takes values from 0 to 255 and returns them as float32.
+    draws. Takes values from 0 to 255 and returns them as float32. `after` are Maps to be applied first, which takes no
+    resampling of its own.
     """
     draw = 2 * torch.rand(5, len(images), generator=generator) - 1
     bend = None
@@ -84,6 +99,7 @@ def augment(images, generator, rotation=0.0, translation=0.0, scale=0.0, shear=0
         scale=1 + draw[3] * scale,
         shear=draw[4] * shear,
         bend=bend,
+        after=after,
     )
 
 
@@ -94,12 +110,13 @@ def _net(height, width):
     return interpolate(one_each, (height, width), mode="bicubic", align_corners=True).flatten(1)
 
 
-def affine(images, angle, right, down, scale, shear, bend=None):
+def affine(images, angle, right, down, scale, shear, bend=None, after=None):
     """Shear, then rotate, enlarge and shift each image by its own amounts, all tensors of shape (N,).
 
     `angle` is in degrees, counterclockwise; `right` and `down` in pixels; `scale` over 1 enlarges; `shear` moves a row
     sideways by that fraction of its distance from the centre. `bend` (N, 2, H, W), in pixels across and down, is how
-    much further each pixel of the result looks. Returns float32 of the images' shape.
+    much further each pixel of the result looks. `after` are Maps to be applied before that. Returns float32 of the
+    images' shape.
     """
     angle = angle * (math.pi / 180)
     cos, sin = torch.cos(angle), torch.sin(angle)
@@ -107,7 +124,13 @@ def affine(images, angle, right, down, scale, shear, bend=None):
     inverse = torch.stack([cos - shear * sin, -sin - shear * cos, sin, cos], dim=1) / scale.unsqueeze(1)
     inverse = inverse.view(-1, 2, 2)
     shift = torch.stack([right, down], dim=1).unsqueeze(2)
-    return _resample(images, inverse, -inverse @ shift, bend)
+    offset = -inverse @ shift
+    if after is not None:  # from the result back to the prepared image, and from there to the one in the file
+        device = after.matrix.device
+        inverse, offset = after.matrix @ inverse.to(device), after.matrix @ offset.to(device) + after.offset
+        if bend is not None:
+            bend = (after.matrix @ bend.to(device).flatten(2)).view_as(bend)
+    return _resample(images, inverse, offset, bend)
 
 
 def _resample(images, matrix, offset, bend=None):

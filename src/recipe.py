@@ -17,7 +17,9 @@ class Recipe:
     The learning rate is `lr`, but in the first part `warmup` of all steps, where it rises to that, and in the last part
     `fall`, where it falls linearly to zero.
 
-    `straighten` and `spread` prepare every image, to train with and to score: see `src.images.prepare`.
+    `straighten`, `spread`, `zoom_x` and `zoom_y` prepare every image, to train with and to score: see
+    `src.images.prepare`. With `one_resampling` preparation and augmentation are composed into one map, so that a
+    training image is resampled once, as a test image is, and blurred no more.
     `rotation` (degrees), `translation` (pixels), `scale`, `shear` (fractions) and `elastic` (pixels) are the largest
     amounts of augmentation: see `src.images.augment`. In the last part `settle` of all steps they are multiplied by
     `settle_to`.
@@ -25,6 +27,9 @@ class Recipe:
     `ema` over zero is the decay per step of an exponential moving average of weights and BatchNorm statistics, which
     is then what gets evaluated. With `ema_warmup` the decay is at most (1 + k) / (10 + k) when k steps are in the
     average, so that the untrained beginning is soon forgotten.
+
+    `bn_images` over zero: before each evaluation BatchNorm's statistics are taken anew from so many training images,
+    prepared but not augmented.
 
     Raises ValueError or TypeError for a value that makes no sense, or for two that contradict each other.
     """
@@ -40,6 +45,9 @@ class Recipe:
     fall: float = 0.0
     straighten: bool = False
     spread: float = 0.0
+    zoom_x: float = 1.0
+    zoom_y: float = 1.0
+    one_resampling: bool = False
     rotation: float = 0.0
     translation: float = 0.0
     scale: float = 0.0
@@ -49,6 +57,7 @@ class Recipe:
     settle_to: float = 0.0
     ema: float = 0.0
     ema_warmup: bool = False
+    bn_images: int = 0
 
     def __post_init__(self):
         for field in fields(self):
@@ -63,6 +72,11 @@ class Recipe:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.bn_images < 0:
+            raise ValueError(f"bn_images must be at least 0, got {self.bn_images}")
+        for name in ("zoom_x", "zoom_y"):
+            if not 0.5 <= getattr(self, name) <= 2:
+                raise ValueError(f"{name} must be from 0.5 to 2, got {getattr(self, name)}")
         if self.optimizer not in ("sgd", "adamw"):
             raise ValueError(f"optimizer must be one of sgd, adamw, got {self.optimizer!r}")
         if self.lr <= 0:
@@ -85,6 +99,14 @@ class Recipe:
             (self.warmup + self.fall > 1, f"warmup {self.warmup} and fall {self.fall} are over the whole: lower one"),
             (self.settle and not moves, f"settle is {self.settle} without augmentation: set rotation, or no settle"),
             (self.settle_to and not self.settle, f"settle_to is {self.settle_to} while settle is 0: set both or none"),
+            (
+                self.one_resampling and not (moves and (self.straighten or self.spread)),
+                "one_resampling is True where there are not two to compose: set preparation and augmentation, or False",
+            ),
+            (
+                (self.zoom_x, self.zoom_y) != (1, 1) and not (self.straighten or self.spread),
+                f"zoom_x is {self.zoom_x} and zoom_y {self.zoom_y} without preparation: set spread, or no zoom",
+            ),
             (self.ema_warmup and not self.ema, "ema_warmup is True while ema is 0: set both or none"),
         ):
             if contradicts:
@@ -92,6 +114,11 @@ class Recipe:
 
     def __str__(self):
         idle = "beta2" if self.optimizer == "sgd" else ""
-        told = {name: value for name, value in asdict(self).items() if value and name != idle}
+        off = Recipe.__dataclass_fields__
+        told = {
+            name: value
+            for name, value in asdict(self).items()
+            if name != idle and (value != off[name].default or (value and not name.startswith("zoom")))
+        }
         lines = textwrap.fill(", ".join(f"{name}\N{NO-BREAK SPACE}{value}" for name, value in told.items()), 100)
         return lines.replace("\N{NO-BREAK SPACE}", " ")

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
-from src.images import augment, normalise, prepare
+from src.images import augment, normalise, preparation, prepare
 
 AUGMENTATION_OFFSET = 2**31  # from the seed of the order to that of the augmentation: more than there are seeds
 
@@ -48,7 +48,7 @@ def predict(model, images, recipe, batch_size=1000):
 
 def prepared(images, recipe):
     """Do what the recipe does to every image, to train with, to score, to predict and to show."""
-    return prepare(images, recipe.straighten, recipe.spread)
+    return prepare(images, recipe.straighten, recipe.spread, (recipe.zoom_x, recipe.zoom_y))
 
 
 @torch.no_grad()
@@ -63,6 +63,12 @@ def _score(model, images, labels):
     logits = _logits(model, images)
     loss = F.cross_entropy(logits.double(), labels).item()
     return Score(loss, (logits.argmax(1) == labels).sum().item(), len(labels))
+
+
+def _retake_statistics(model, images):
+    """Take BatchNorm's statistics anew from these prepared images."""
+    with autocast(images.device):
+        update_bn((normalise(batch) for batch in images.split(1000)), model)
 
 
 def new_model(model_class, seed):
@@ -100,6 +106,10 @@ def epochs(model, data, recipe, seed, state=None, progress=None):
     moving = torch.Generator().manual_seed(seed + AUGMENTATION_OFFSET)
     streams = (torch.default_generator, shuffling, moving)
     train_images, eval_images = prepared(data.train_images, recipe), prepared(data.eval_images, recipe)
+    sources, maps = train_images, None
+    if recipe.one_resampling:
+        sources = data.train_images
+        maps = preparation(sources, recipe.straighten, recipe.spread, (recipe.zoom_x, recipe.zoom_y))
     count = len(train_images)
     steps = math.ceil(count / recipe.batch_size)
     total = steps * recipe.epochs
@@ -124,10 +134,12 @@ def epochs(model, data, recipe, seed, state=None, progress=None):
         train_loss, train_correct = 0.0, 0
         order = torch.randperm(count, generator=shuffling)
         for step, batch in enumerate(order.to(device).split(recipe.batch_size), 1):
-            images, labels = train_images[batch], data.train_labels[batch]
+            labels = data.train_labels[batch]
             moves = amounts_at(schedule.last_epoch)  # so many steps are behind us
             if any(moves.values()):
-                images = augment(images, moving, **moves)
+                images = augment(sources[batch], moving, **moves, after=maps and maps.of(batch))
+            else:
+                images = train_images[batch]
             with autocast(device):
                 logits = model(normalise(images)).float()
             loss = F.cross_entropy(logits, labels)
@@ -146,7 +158,10 @@ def epochs(model, data, recipe, seed, state=None, progress=None):
             train_correct += (logits.argmax(1) == labels).sum()
             if progress:
                 progress(history, epoch, step / steps)
-        score = _score(averaged.module if averaged else model, eval_images, data.eval_labels)
+        tested = averaged.module if averaged else model
+        if recipe.bn_images:
+            _retake_statistics(tested, train_images[: recipe.bn_images])
+        score = _score(tested, eval_images, data.eval_labels)
         if not math.isfinite(score.loss):  # the last step of an epoch can still break the weights
             raise FloatingPointError(
                 f"the {data.split} loss is {score.loss} after epoch {epoch}: lower lr ({recipe.lr})"
