@@ -67,6 +67,11 @@ SMALL = replace(SETTLED, elastic=2.0)
 QUICK = replace(QUICK_LARGER, lr=0.04, ema=0.99)
 QUICKEST = replace(MORE_STEPS, epochs=2, ema=0.995)
 
+# One resampling, digits a little larger.
+ENLARGED = replace(RECIPE, one_resampling=True, zoom_x=1.2, zoom_y=1.1)
+ENLARGED_SMALL = replace(SMALL, one_resampling=True, zoom_x=1.2, zoom_y=1.1)
+ENLARGED_QUICK = replace(QUICK, one_resampling=True, zoom_x=1.2, zoom_y=1.1)
+
 CHOICES = {
     "choose_preparation": choice(
         "How much should be done to an image before the network sees it? (three epochs)",
@@ -168,6 +173,39 @@ CHOICES = {
             "and rate falls from the warm-up on": (Model_8, replace(QUICK_LARGER, ema=0.99, fall=0.9)),
         },
         chosen="and rate 0.04",
+        seeds=range(100, 112),
+    ),
+    "choose_three_epochs": choice(
+        "Three epochs: are preparation and augmentation better as one resampling, enlarged, BatchNorm's statistics anew?",
+        {
+            "as before": (Model_8, QUICK),
+            "one resampling": (Model_8, replace(QUICK, one_resampling=True)),
+            "one resampling, enlarged by 1.2 and 1.1": (Model_8, ENLARGED_QUICK),
+            "and BatchNorm's statistics from 10,000 images": (Model_8, replace(ENLARGED_QUICK, bn_images=10_000)),
+            "and batches of 64, rate 0.03": (Model_8, replace(ENLARGED_QUICK, batch_size=64, lr=0.03, ema=0.995)),
+            "enlarged by 1.1 and 1.1": (Model_8, replace(ENLARGED_QUICK, zoom_x=1.1)),
+        },
+        seeds=range(100, 112),
+    ),
+    "choose_fifteen_epochs": choice(
+        "Fifteen epochs: the same question",
+        {
+            "as before": (Model_8, RECIPE),
+            "one resampling": (Model_8, replace(RECIPE, one_resampling=True)),
+            "one resampling, enlarged by 1.2 and 1.1": (Model_8, ENLARGED),
+            "and BatchNorm's statistics from 10,000 images": (Model_8, replace(ENLARGED, bn_images=10_000)),
+        },
+        seeds=range(100, 112),
+    ),
+    "choose_size": choice(
+        "How small may Model_9 be, and by which recipe?",
+        {
+            "3,998 parameters, as before": (Model_9, SMALL),
+            "3,998, one resampling": (Model_9, replace(SMALL, one_resampling=True)),
+            "3,998, one resampling, enlarged by 1.2 and 1.1": (Model_9, ENLARGED_SMALL),
+            "and BatchNorm's statistics from 10,000 images": (Model_9, replace(ENLARGED_SMALL, bn_images=10_000)),
+            "5,052, one resampling, enlarged": (variants.Model_8_5052, ENLARGED_SMALL),
+        },
         seeds=range(100, 112),
     ),
     "choose_long": choice(
