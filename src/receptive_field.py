@@ -11,59 +11,63 @@ import torch
 from torch import nn
 
 SPATIAL = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
-POINTWISE = (nn.ReLU, nn.Hardswish, nn.BatchNorm2d, nn.Dropout, nn.Flatten)
+POINTWISE = (
+    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Sigmoid, nn.Tanh,
+    nn.BatchNorm2d, nn.Dropout, nn.Dropout2d, nn.Flatten, nn.Identity,
+)  # fmt: skip
 
 
 @dataclass
 class Layer:
-    """Describe a convolution or pooling layer together with the pointwise layers that follow it.
+    """Describe a layer together with the pointwise layers that follow it.
 
     `jump` and `receptive_field` are in pixels of the image, as the layer's output sees it; `shape` is channels,
-    height, width (or the length, once flat); `global_average` says that the layer averages over its whole input.
+    height, width (or the length, once flat); `global_average` says that the layer averages over its whole input. From
+    the first layer on whose geometry is not known (a residual block, say), kernel to receptive field are None.
     """
 
     name: str
-    kernel: int
-    stride: int
-    padding: int
-    jump: int
-    receptive_field: int
+    kernel: int | None
+    stride: int | None
+    padding: int | None
+    jump: int | None
+    receptive_field: int | None
     shape: tuple
     parameters: int
-    global_average: bool
+    global_average: bool = False
 
 
 @torch.no_grad()
 def layers(model):
-    """List the layers of a (nested) nn.Sequential, measured on an image of 1 x 28 x 28.
-
-    Raises TypeError for a module whose receptive field this does not know, ValueError for one that is not square.
-    """
+    """List the layers of a (nested) nn.Sequential, measured on an image of 1 x 28 x 28."""
     x = torch.zeros(1, 1, 28, 28)
     found, field, jump = [], 1, 1
     for module in _chain(copy.deepcopy(model).cpu().eval()):
         size = x.shape[-1]
         x = module(x)
         parameters = sum(p.numel() for p in module.parameters())
-        if isinstance(module, SPATIAL):
-            kernel, stride, padding = _geometry(module, size)
-            field += (kernel - 1) * jump
-            jump *= stride
-            average = isinstance(module, (nn.AvgPool2d, nn.AdaptiveAvgPool2d)) and kernel == size
-            name = "GlobalAvgPool" if average else type(module).__name__
-            layer = Layer(f"{name} {kernel}x{kernel}", kernel, stride, padding, jump, field, (), parameters, average)
-            found.append(layer)
-        elif found:
+        if isinstance(module, POINTWISE) and found:
             found[-1].name += f", {_short_name(module)}"
             found[-1].parameters += parameters
-        else:
-            raise TypeError(f"the model must begin with a convolution or pooling layer, got {type(module).__name__}")
-        found[-1].shape = tuple(x.shape[1:])
+            found[-1].shape = tuple(x.shape[1:])
+            continue
+        geometry = _geometry(module, size)
+        if geometry is None or field is None:
+            name = type(module).__name__
+            found.append(Layer(name, *[None] * 5, tuple(x.shape[1:]), parameters))
+            field = None
+            continue
+        kernel, stride, padding = geometry
+        field += (kernel - 1) * jump
+        jump *= stride
+        average = isinstance(module, (nn.AvgPool2d, nn.AdaptiveAvgPool2d)) and kernel == size
+        name = f"{'GlobalAvgPool' if average else type(module).__name__} {kernel}x{kernel}"
+        found.append(Layer(name, kernel, stride, padding, jump, field, tuple(x.shape[1:]), parameters, average))
     return found
 
 
 def receptive_field(model):
-    """Return the receptive field of the model's outputs, and that before its global average pooling (else None)."""
+    """Return the receptive field of the model's outputs and that before its global average pooling, or None twice."""
     found = layers(model)
     before = [found[i - 1].receptive_field for i, layer in enumerate(found) if layer.global_average]
     return found[-1].receptive_field, before[0] if before else None
@@ -73,25 +77,24 @@ def _chain(module):
     if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
         for child in module:
             yield from _chain(child)
-    elif isinstance(module, SPATIAL + POINTWISE):
-        yield module
     else:
-        raise TypeError(f"the receptive field of {type(module).__name__} is not known: teach src/receptive_field.py")
+        yield module
 
 
 def _geometry(module, size):
+    """Return kernel, stride and padding of a layer whose input has `size` pixels a side; None where not known."""
     if isinstance(module, nn.AdaptiveAvgPool2d):
-        if module.output_size not in (1, (1, 1)):
-            raise ValueError(f"only a global AdaptiveAvgPool2d is known, got output size {module.output_size}")
-        return size, size, 0
-    values = []
+        return (size, size, 0) if module.output_size in (1, (1, 1)) else None
+    if not isinstance(module, SPATIAL):
+        return None
+    sides = []
     for name in ("kernel_size", "stride", "padding", "dilation"):
         value = getattr(module, name, 1)
-        sides = set(value) if isinstance(value, tuple) else {value}
-        if len(sides) != 1 or not isinstance(value, (int, tuple)):
-            raise ValueError(f"{name} must be the same number on both sides, got {value!r} in {module}")
-        values.append(sides.pop())
-    kernel, stride, padding, dilation = values
+        value = set(value) if isinstance(value, tuple) else {value}
+        if len(value) != 1 or not all(isinstance(side, int) for side in value):
+            return None
+        sides += value
+    kernel, stride, padding, dilation = sides
     return dilation * (kernel - 1) + 1, stride, padding
 
 

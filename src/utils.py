@@ -9,40 +9,41 @@ import torchsummary
 from IPython.display import HTML, Image, Markdown, display
 from torchvision.transforms.functional import to_pil_image
 
-from src import page, plots, published, reader, report
-from src.data import load_mnist
-from src.evidence import Target, gather, read_study, write_evidence
-from src.files import RESULTS, ROOT, shown
-from src.images import augment
-from src.parameters import check_folders, check_parameters, results_folder
-from src.progress import Progress
-from src.reader import Reader, as_mnist
+from src import ROOT, shown
+from src.demo.page import save_page
+from src.demo.picture import as_mnist
+from src.demo.reader import Reader, save_weights
+from src.evidence.records import Arm, Evidence, Target, path_to, read_named, steps, write_evidence
+from src.evidence.runs import environment, fit, git_commit
+from src.evidence.storage import RESULTS
+from src.learn.data import load_dataset
+from src.learn.images import augment
+from src.learn.recipe import Recipe
+from src.learn.training import preprocess
 from src.receptive_field import layers
-from src.recipe import Recipe
-from src.runs import environment, fit, git_commit
-from src.training import amounts, prepared
+from src.report import figures, text
+from src.report.progress import Progress
+from src.report.settings import check_folders, check_parameters, results_folder
 
 __all__ = [
-    "Recipe", "Target", "check_parameters", "finish_step", "fit_seeds", "load_data", "read_digit", "save_networks",
-    "show_changes", "show_confusion", "show_curves", "show_frontier", "show_layers", "show_mistakes", "show_network",
-    "show_samples", "show_seeds", "show_summary",
+    "Recipe", "Target", "check_parameters", "finish_step", "fit_seeds", "read_digit", "save_networks", "show_changes",
+    "show_confusion", "show_curves", "show_frontier", "show_layers", "show_mistakes", "show_network", "show_samples",
+    "show_seeds", "show_summary", "start_step",
 ]  # fmt: skip
 
 BUDGET = 8000
 
 
-def load_data(settings):
+def start_step(settings, studies=()):
     """Load MNIST as the settings say, and print what this notebook runs with: versions, checkout, seeds and images.
 
-    Refuses before any training what would only be found out after it: folders that cannot be written into, evidence
-    that cannot be read.
+    Refuses before any training what would only be found out after it: folders that cannot be written into, evidence of
+    the `studies` that the notebook shows that cannot be read.
     """
-    data = load_mnist(settings.data_dir, settings.device, train_limit=settings.train_limit)
+    data = load_dataset(settings.data_dir, device=settings.device, train_limit=settings.train_limit)
     folder = results_folder(settings, data)
     check_folders(folder)
-    for name in report.carried_out():
-        read_study(name)
-    published.runs()
+    _carried_out(*studies)
     made_with = environment(data)
     print(
         "Python {python}, torch {torch}, torchvision {torchvision}, {device} ({processor}), {precision}, "
@@ -56,13 +57,13 @@ def load_data(settings):
 
 
 def show_samples(data, recipe):
-    """Show ten training images: as they come, prepared if the recipe says so, and two draws of its augmentation."""
+    """Show ten training images: raw, preprocessed if the recipe says so, and two draws of its augmentation."""
     generator = torch.Generator().manual_seed(0)
-    rows = _before_the_network("as it comes", data.train_images[:10], recipe)
+    rows = _stages("raw", data.train_images[:10], recipe, data.statistics)
     images = list(rows.values())[-1]
     for number in (1, 2):
-        rows[f"augmented, draw {number}"] = augment(images, generator, **amounts(recipe))
-    _show(plots.samples(rows))
+        rows[f"augmented, draw {number}"] = augment(images, generator, **recipe.strengths)
+    _show(figures.samples(rows))
 
 
 def show_layers(model_class):
@@ -71,13 +72,14 @@ def show_layers(model_class):
     found = layers(model_class())
     rows = [("layer", "kernel", "stride", "padding", "jump", "receptive field", "output shape", "parameters")]
     for layer in found:
-        shape = " x ".join(map(str, layer.shape))
         numbers = layer.kernel, layer.stride, layer.padding, layer.jump, layer.receptive_field
-        rows.append((layer.name, *map(str, numbers), shape, f"{layer.parameters:,}"))
+        shape = " x ".join(map(str, layer.shape))
+        cells = ("–" if number is None else str(number) for number in numbers)
+        rows.append((layer.name, *cells, shape, f"{layer.parameters:,}"))
     total = sum(layer.parameters for layer in found)
     room = f"{BUDGET - total:,} under" if total < BUDGET else f"{total - BUDGET + 1:,} too many for"
-    told = f"{total:,} parameters: {room} the budget of fewer than {BUDGET:,}."
-    display(Markdown(f"{report.table(*rows, right=range(1, 8))}\n\n{told}"))
+    says = f"{total:,} parameters: {room} the budget of fewer than {BUDGET:,}."
+    display(Markdown(f"{text.table(*rows, right=range(1, 8))}\n\n{says}"))
 
 
 def show_summary(model_class):
@@ -85,109 +87,126 @@ def show_summary(model_class):
     with torch.random.fork_rng(devices=[]), torch.no_grad(), contextlib.redirect_stdout(io.StringIO()) as table:
         torchsummary.summary(model_class().eval(), (1, 28, 28), device="cpu")
     name = model_class.__name__
-    display(HTML(f"<details><summary>{name} as torchsummary tells it</summary><pre>{table.getvalue()}</pre></details>"))
+    display(HTML(f"<details><summary>{name} by torchsummary</summary><pre>{table.getvalue()}</pre></details>"))
 
 
 def show_network(model_class, data):
     """Show a model's maps as blocks, and what a pixel of each layer sees of a digit."""
-    _show(plots.network(model_class(), data.train_images[0]))
+    _show(figures.architecture(model_class(), data.train_images[0]))
 
 
 def fit_seeds(model_class, recipe, data, settings):
-    """Train a model once for each seed, with live progress, or pick up the runs that are kept. Returns them."""
+    """Train a model once for each seed, with live progress, or pick up kept runs. Returns them, Trained."""
     runs = []
     for seed in settings.seeds:
         progress = Progress(f"{model_class.__name__}, seed {seed}", recipe)
-        run = fit(model_class, data, recipe, seed, fresh=settings.fresh, progress=progress)
-        progress.finish(run)
-        runs.append(run)
+        trained = fit(model_class, data, recipe, seed, fresh=settings.fresh, progress=progress)
+        progress.finish(trained)
+        runs.append(trained)
     return runs
 
 
 def show_curves(runs, target):
-    """Show accuracy by epoch beside the target; `runs` maps a model's name to its runs."""
-    _show(report.step_figure(gather({}, "test", target, runs, {})))
+    """Show accuracy by epoch beside the target; `runs` maps a model's name to its Trained runs."""
+    _show(figures.step_curves(_gathered("curves", target, runs)))
 
 
 def show_confusion(logits, data):
     """Show which digits are taken for which."""
-    _show(plots.confusion(data.eval_labels, logits.argmax(1)))
+    _show(figures.confusion(data.eval_labels, logits.argmax(1), data.classes))
 
 
 def show_mistakes(logits, data):
     """Show the mistakes that the model is surest of, as the files have the images."""
-    _show(plots.mistakes(data.eval_images, data.eval_labels, logits))
+    _show(figures.mistakes(data.eval_images, data.eval_labels, logits))
 
 
-def read_digit(run, data, settings):
+def read_digit(trained, data, settings):
     """Let a trained network read the picture that `digit` names, else the first test image, and show what it sees."""
     picture = settings.digit or to_pil_image(data.eval_images[0].cpu())
-    probabilities = Reader(run.model, run.recipe).read(picture)
+    probabilities = _reader(trained).read(picture)
     digit = max(range(10), key=probabilities.__getitem__)
     name = shown(settings.digit) if settings.digit else "The first test image"
     print(f"{name}: {digit}, {probabilities[digit]:.1%} sure")
     print(*(f"{number}: {probability:6.1%}" for number, probability in enumerate(probabilities)), sep="\n")
-    _show(plots.reading(_before_the_network("as MNIST has it", as_mnist(picture), run.recipe), probabilities))
+    rows = _stages("as MNIST has it", as_mnist(picture), trained.recipe, trained.statistics)
+    _show(figures.reading(rows, probabilities))
 
 
 def save_networks(runs, data, settings):
     """Write the weights of the first seed of each model, and the page on which one draws a digit for them."""
     folder = results_folder(settings, data)
-    written = [reader.save(of_name[0], folder) for of_name in runs.values()]
-    written.append(
-        page.save({name: Reader(of_name[0].model, of_name[0].recipe) for name, of_name in runs.items()}, folder)
-    )
+    written = [save_weights(of_name[0], folder) for of_name in runs.values()]
+    written.append(save_page({name: _reader(of_name[0]) for name, of_name in runs.items()}, folder))
     print("Written:", ", ".join(map(shown, written)))
 
 
 def show_seeds(*names):
-    """Print how the studies ended over their seeds and show each seed of the first."""
-    if contents := _carried_out(*names):
-        print(*report.seeds_lines(contents), sep="\n")
-        _show(plots.strip(contents[0]))
+    """Print how studies ended over their seeds and show each run of the first."""
+    if studies := _carried_out(*names):
+        print(*text.seeds_lines(studies), sep="\n")
+        _show(figures.strip(studies[0]))
 
 
-def show_changes(name):
+def show_changes(*names):
     """Print what each change in a study makes of its first arm, and show it."""
-    for content in _carried_out(name):
-        print(*report.changes_lines(content), sep="\n")
-        _show(plots.forest(content))
+    for study in _carried_out(*names):
+        print(*text.changes_lines(study), sep="\n")
+        _show(figures.forest(study))
 
 
 def show_frontier():
     """Show accuracy against parameters, the public results beside ours."""
-    for content in _carried_out("frontier"):
-        _show(plots.frontier(content))
+    for study in _carried_out("frontier"):
+        _show(figures.frontier(study))
 
 
 def finish_step(step, target, runs, data, settings):
-    """Write the step's evidence and figures, and print target, measured and met.
+    """Write the step's evidence and figures, and print target, measured and held.
 
-    `runs` maps a model's name to its runs.
+    `runs` maps a model's name to its Trained runs.
     """
     folder = results_folder(settings, data)
-    content = gather({"step": step}, data.split, target, runs, environment(data))
-    path = write_evidence(content, folder)
-    report.save_step_figures(content, folder)
-    print(*report.step_lines(content, compare=folder == RESULTS), sep="\n")
-    print(f"\nWritten: {shown(path)}, {shown(folder)}/Step{step}.png, {shown(folder)}/overview.png")
+    evidence = _gathered(f"Step{step}", target, runs)
+    path = write_evidence(evidence, path_to(evidence.name, folder))
+    figures.save_figure(figures.step_curves(evidence), folder / f"{evidence.name}.png")
+    figures.save_figure(figures.overview(steps(folder)), folder / "overview.png")
+    print(*text.step_lines(evidence, compare=folder == RESULTS), sep="\n")
+    print(f"\nWritten: {shown(path)}, {shown(folder)}/{evidence.name}.png, {shown(folder)}/overview.png")
 
 
-def _before_the_network(label, images, recipe):
-    """Return rows for plots.samples: the images and, if the recipe prepares them, what becomes of them."""
-    ready = prepared(images, recipe)
-    return {label: images} if ready is images else {label: images, "prepared": ready}
+def _gathered(name, target, runs):
+    """Gather Trained runs, by model, into Evidence."""
+    arms = {
+        model: Arm(of_model[0].network, of_model[0].recipe, tuple(trained.run for trained in of_model))
+        for model, of_model in runs.items()
+    }
+    seeds = tuple(run.seed for arm in arms.values() for run in arm.runs)
+    return Evidence(name, arms, tuple(dict.fromkeys(seeds)), target=target)
+
+
+def _reader(trained):
+    return Reader(trained.model, trained.recipe, trained.statistics)
+
+
+def _stages(label, images, recipe, statistics):
+    """Return rows for figures.samples: the images and, if the recipe preprocesses them, what becomes of them."""
+    ready = preprocess(images, recipe, statistics)
+    return {label: images} if ready is images else {label: images, "preprocessed": ready}
 
 
 def _carried_out(*names):
     """Read the studies that have evidence, and say which have none."""
-    present = report.carried_out()
+    found = []
     for name in names:
-        if name not in present:
-            print(f"The study {name} has not been carried out: run python -m src.run_study {name}")
-    return [read_study(name) for name in names if name in present]
+        study = read_named(name)
+        if study.complete:
+            found.append(study)
+        else:
+            print(f"The study {name} has no runs: run python -m src.studies.run {shown(path_to(name))}")
+    return found
 
 
 def _show(figure):
     # Two pixels of the picture for each of the page, so that it is sharp on every screen.
-    display(Image(plots.png(figure), width=round(96 * figure.get_figwidth())))
+    display(Image(figures.png(figure), width=round(96 * figure.get_figwidth())))

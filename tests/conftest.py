@@ -8,8 +8,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 
-from src.data import load_mnist, raw_folder
-from src.files import ROOT
+from src import ROOT
+from src.learn.data import load_dataset, raw_folder
 from tests.helpers import write_synthetic_mnist
 
 
@@ -20,7 +20,7 @@ def synthetic_root(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def data(synthetic_root):
-    return load_mnist(synthetic_root)
+    return load_dataset(synthetic_root)
 
 
 @pytest.fixture(scope="session")

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import torch
 
+from src import ROOT
 from src import model as models
-from src.data import SHA256
-from src.evidence import Target, gather
-from src.files import ROOT
-from src.model import Model_7
-from src.recipe import Recipe
-from src.runs import Run
+from src.evidence.records import Arm, Evidence, Run, Target
+from src.learn.data import FILES
+from src.learn.recipe import Recipe
+from src.learn.training import Epoch
 
 # ---------------------------------------------------------------- data
 
@@ -38,7 +37,7 @@ def write_synthetic_mnist(root, train=600, test=200):
             image[row : row + 5, column : column + 4] = 255
         write_idx(raw / f"{part}-images-idx3-ubyte", images)
         write_idx(raw / f"{part}-labels-idx1-ubyte", labels)
-    sums = (f"{hashlib.sha256((raw / name).read_bytes()).hexdigest()}  {name}\n" for name in SHA256)
+    sums = (f"{hashlib.sha256((raw / name).read_bytes()).hexdigest()}  {name}\n" for name in FILES)
     (raw / "SHA256SUMS").write_text("".join(sums))
     return root
 
@@ -60,39 +59,38 @@ def model_names():
 
 
 EVERYTHING = Recipe(
-    epochs=3, batch_size=64, optimizer="adamw", lr=0.01, weight_decay=0.01, warmup=0.2, fall=0.6,
-    straighten=True, spread=0.5, rotation=10.0, translation=2.0, scale=0.1, shear=0.15, elastic=1.0,
-    settle=0.4, settle_to=0.3, ema=0.9, ema_warmup=True,
+    epochs=3, batch_size=64, optimizer="adamw", lr=0.01, weight_decay=0.01, warmup=0.2, lr_decay=0.6,
+    deslant=True, size_normalisation=0.5, zoom_x=1.1, zoom_y=1.05, one_resampling=True,
+    rotation=10.0, translation=2.0, scale=0.1, shear=0.15, elastic=1.0,
+    augmentation_decay=0.4, augmentation_factor=0.3, ema=0.9, ema_warmup=True, bn_images=300,
 )  # fmt: skip
 
 
 def history(*correct):
-    return [
-        {
-            "epoch": epoch, "lr": 0.01, "train_loss": 0.1, "train_correct": 59_000, "train_total": 60_000,
-            "eval_loss": 0.02, "eval_correct": count, "eval_total": 10_000, "seconds": 1.0,
-        }
-        for epoch, count in enumerate(correct, 1)
-    ]  # fmt: skip
+    return tuple(
+        Epoch(epoch, 0.01, 0.1, 59_000, 60_000, 0.02, count, 10_000, 1.0) for epoch, count in enumerate(correct, 1)
+    )
 
 
 def run(*correct, seed=0, **environment):
-    return Run(Model_7(), Recipe(rotation=5.0), seed, history(*correct), "c0de", environment, kept=False)
+    return Run(seed, history(*correct), environment)
+
+
+def arm(*runs, network="Model_7", recipe=Recipe(rotation=5.0)):  # noqa: B008 (it is frozen)
+    return Arm(network, recipe, tuple(runs))
 
 
 HELD = (9_000, 9_950, 9_940, 9_940, 9_950, 9_945, 9_951)
 LOST = (*HELD[:-1], 9_931)
 
 
-def step(*runs, name="Model_7", number=3, **environment):
-    """Gather runs of one model into the evidence of a step."""
-    return gather({"step": number}, "test", Target(), {name: list(runs)}, environment)
-
-
-def study(name="record", **arms):
-    """Gather arms, each a list of runs by their counts of correct images, into the evidence of a study."""
-    runs = {arm: [run(*correct, seed=seed) for seed, correct in enumerate(seeds)] for arm, seeds in arms.items()}
-    return gather({"study": name}, "test", Target(), runs, {})
+def evidence(name="Step3", target=Target(), **arms):  # noqa: B008
+    """Gather arms, each a list of runs by their counts of correct images, into evidence."""
+    made = {
+        label: arm(*(run(*correct, seed=seed) for seed, correct in enumerate(seeds))) for label, seeds in arms.items()
+    }
+    seeds = tuple(range(max((len(of_arm.runs) for of_arm in made.values()), default=0)))
+    return Evidence(name, made, seeds, target=target)
 
 
 # ---------------------------------------------------------------- notebooks

@@ -12,27 +12,26 @@ import pytest
 import torch
 from torchvision.datasets import MNIST
 
-from src.data import SHA256, DataError, load_mnist, raw_folder
-from src.files import ROOT
-from src.images import MEAN, STD
+from src import ROOT
+from src.learn.data import FILES, DataError, load_dataset, raw_folder
+from src.learn.data import MNIST as OURS
+from src.learn.images import measure
 from tests.helpers import write_idx, write_synthetic_mnist
 
 
 def test_real_mnist(real_root):
-    data = load_mnist(real_root)
+    data = load_dataset(real_root)
     assert data.official
     assert data.train_images.shape == (60_000, 1, 28, 28)
     assert data.eval_images.shape == (10_000, 1, 28, 28)
     assert data.train_images.dtype == torch.uint8
     assert data.eval_labels.bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
-    pixels = data.train_images.double() / 255
-    assert pixels.mean().item() == pytest.approx(MEAN, abs=5e-5)
-    assert pixels.std().item() == pytest.approx(STD, abs=5e-5)
+    assert data.statistics == OURS.statistics
 
 
 def test_validation_split_is_the_end_of_train(tmp_path):
     root = write_synthetic_mnist(tmp_path, train=10_050, test=10)
-    whole, held_out = load_mnist(root), load_mnist(root, split="validation")
+    whole, held_out = load_dataset(root), load_dataset(root, split="validation")
     assert (whole.split, held_out.split) == ("test", "validation")
     assert torch.equal(held_out.train_images, whole.train_images[:50])
     assert torch.equal(held_out.eval_images, whole.train_images[50:])
@@ -40,17 +39,24 @@ def test_validation_split_is_the_end_of_train(tmp_path):
 
 
 def test_train_limit(synthetic_root, data):
-    few = load_mnist(synthetic_root, train_limit=37)
+    few = load_dataset(synthetic_root, train_limit=37)
     assert torch.equal(few.train_images, data.train_images[:37])
     assert len(few.eval_images) == len(data.eval_images) == 200
     with pytest.raises(DataError, match="train_limit must be from 1 to 600, got 601"):
-        load_mnist(synthetic_root, train_limit=601)
+        load_dataset(synthetic_root, train_limit=601)
     with pytest.raises(DataError, match="the validation split needs over 10000 images, got 600"):
-        load_mnist(synthetic_root, split="validation")
+        load_dataset(synthetic_root, split="validation")
 
 
 def test_synthetic_data_never_pass_for_mnist(data):
     assert not data.official
+
+
+def test_data_of_ones_own_bring_their_own_statistics(data):
+    """Numbers of MNIST's would scale them wrongly without a word."""
+    assert data.statistics == measure(data.train_images) != OURS.statistics
+    pixels = data.train_images.double() / 255
+    assert (data.statistics.mean, data.statistics.std) == pytest.approx((pixels.mean().item(), pixels.std().item()))
 
 
 @pytest.fixture
@@ -66,7 +72,7 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-@pytest.mark.parametrize("name", SHA256)
+@pytest.mark.parametrize("name", FILES)
 def test_damaged_files_are_named(copy, name):
     path = raw(copy) / name
     content = bytearray(path.read_bytes())
@@ -75,10 +81,10 @@ def test_damaged_files_are_named(copy, name):
     with pytest.raises(
         DataError, match=f"{name} is damaged or another file .*: restore the file, or correct SHA256SUMS"
     ):
-        load_mnist(copy)
+        load_dataset(copy)
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match=f"{name} is damaged or another file .{len(content) // 2} bytes"):
-        load_mnist(copy)
+        load_dataset(copy)
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
@@ -92,7 +98,7 @@ def mirror(tmp_path, monkeypatch):
     folder = tmp_path / "mirror"
     folder.mkdir()
     resources = []
-    for name in SHA256:
+    for name in FILES:
         write_idx(folder / name, torch.zeros((7, 28, 28) if "images" in name else 7))
         packed = gzip.compress((folder / name).read_bytes())
         (folder / f"{name}.gz").write_bytes(packed)
@@ -111,12 +117,12 @@ def test_a_users_own_files_are_never_replaced(copy):
     (raw(copy) / "t10k-labels-idx1-ubyte").unlink()
     before = contents(raw(copy))
     with pytest.raises(DataError, match=r"lacks t10k-labels-idx1-ubyte: its SHA256SUMS says that they are your own"):
-        load_mnist(copy)
+        load_dataset(copy)
     assert contents(raw(copy)) == before
     (raw(copy) / "SHA256SUMS").unlink()  # then they pass for damaged copies of MNIST's: left alone as well
     before = contents(raw(copy))
     with pytest.raises(DataError, match=r"is damaged or another file .*if it is your own, list it in a SHA256SUMS"):
-        load_mnist(copy)
+        load_dataset(copy)
     assert contents(raw(copy)) == before
 
 
@@ -126,10 +132,10 @@ def test_only_what_is_missing_is_downloaded(tmp_path, real_root):
     kept = shutil.copy(raw_folder(real_root) / "t10k-labels-idx1-ubyte", raw(tmp_path))
     stamp = os.stat(kept).st_mtime_ns
     with pytest.raises(DataError, match="train-images-idx3-ubyte is damaged or another file"):  # the mirror's are
-        load_mnist(tmp_path)
+        load_dataset(tmp_path)
     assert os.stat(kept).st_mtime_ns == stamp
     assert len(contents(raw(tmp_path))["train-labels-idx1-ubyte"]) == 8 + 7
-    assert set(contents(raw(tmp_path))) == set(SHA256)
+    assert set(contents(raw(tmp_path))) == set(FILES)
     assert len(list(raw(tmp_path).iterdir())) == 4  # nothing of the download is left lying
 
 
@@ -138,7 +144,7 @@ def test_without_files_and_network(tmp_path, monkeypatch):
     with pytest.raises(
         DataError, match=r"lacks train-images.* and MNIST could not be downloaded .Error downloading.*: .*MNIST_ROOT"
     ):
-        load_mnist(tmp_path)
+        load_dataset(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -151,13 +157,13 @@ def test_without_files_and_network(tmp_path, monkeypatch):
 def test_wrong_list_of_sums(copy, content, says):
     (raw(copy) / "SHA256SUMS").write_bytes(content)
     with pytest.raises(DataError, match=says):
-        load_mnist(copy)
+        load_dataset(copy)
 
 
 def test_list_of_sums_as_windows_writes_it(copy):
     path = raw(copy) / "SHA256SUMS"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n").replace(b"  ", b" *"))
-    assert len(load_mnist(copy).train_images) == 600
+    assert len(load_dataset(copy).train_images) == 600
 
 
 @pytest.mark.parametrize("name", ["t10k-labels-idx1-ubyte", "SHA256SUMS"])
@@ -166,11 +172,11 @@ def test_what_is_no_file_is_named(copy, name):
     path.unlink()
     path.mkdir()
     with pytest.raises(DataError, match=f"{name} cannot be read .Is a directory"):
-        load_mnist(copy)
+        load_dataset(copy)
     path.rmdir()
     path.symlink_to(path)
     with pytest.raises(DataError, match=f"{name} cannot be read .Too many levels of symbolic links"):
-        load_mnist(copy)
+        load_dataset(copy)
 
 
 def rewritten(copy, name, content):
@@ -188,48 +194,48 @@ def test_labels_and_images_that_do_not_match(copy):
     with pytest.raises(
         DataError, match=r"the t10k files must hold as many labels, 0 to 9, as images .* got 199 labels"
     ):
-        load_mnist(copy)
+        load_dataset(copy)
     write_idx(copy / "labels", torch.full((200,), 10))
     rewritten(copy, "t10k-labels-idx1-ubyte", (copy / "labels").read_bytes())
     with pytest.raises(DataError, match="as many labels, 0 to 9, as images"):
-        load_mnist(copy)
+        load_dataset(copy)
 
 
 @pytest.mark.parametrize("content", [b"", b"no IDX file at all"])
 def test_files_that_are_not_idx(copy, content):
     rewritten(copy, "train-images-idx3-ubyte", content)
     with pytest.raises(DataError, match="train-images-idx3-ubyte is not an IDX file of bytes: restore it"):
-        load_mnist(copy)
+        load_dataset(copy)
 
 
 def test_the_hash_is_of_the_tensors(data, copy):
     """Whatever changes a single pixel, label or split is other data, whichever line of src/data.py did it."""
-    assert load_mnist(copy).sha256 == data.sha256
-    assert load_mnist(copy, train_limit=599).sha256 != data.sha256
+    assert load_dataset(copy).sha256 == data.sha256
+    assert load_dataset(copy, train_limit=599).sha256 != data.sha256
     images = bytearray((raw(copy) / "train-images-idx3-ubyte").read_bytes())
     images[-1] ^= 1
     rewritten(copy, "train-images-idx3-ubyte", bytes(images))
-    assert load_mnist(copy).sha256 != data.sha256
+    assert load_dataset(copy).sha256 != data.sha256
 
 
 def test_a_mistyped_folder_is_not_made(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"mnits, named by data_dir, is not a folder: correct the name, or create"):
-        load_mnist(tmp_path / "mnits")
+        load_dataset(tmp_path / "mnits")
     monkeypatch.setenv("MNIST_ROOT", str(tmp_path / "mnits"))
     with pytest.raises(DataError, match="mnits, named by MNIST_ROOT, is not a folder"):
-        load_mnist()
+        load_dataset()
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("inside", [".", "MNIST", "MNIST/raw"])
 def test_a_root_inside_mnist_is_understood(synthetic_root, inside):
     assert raw_folder(synthetic_root / inside).samefile(raw(synthetic_root))
-    assert len(load_mnist(synthetic_root / inside).train_images) == 600
+    assert len(load_dataset(synthetic_root / inside).train_images) == 600
 
 
 def test_unknown_split(synthetic_root):
     with pytest.raises(DataError, match="split must be one of test, validation, got 'train'"):
-        load_mnist(synthetic_root, split="train")
+        load_dataset(synthetic_root, split="train")
 
 
 def test_relative_roots_count_from_the_checkout(monkeypatch, tmp_path):
@@ -242,4 +248,4 @@ def test_relative_roots_count_from_the_checkout(monkeypatch, tmp_path):
 
 def test_root_from_the_environment(synthetic_root, monkeypatch):
     monkeypatch.setenv("MNIST_ROOT", str(synthetic_root))
-    assert len(load_mnist().train_images) == 600
+    assert len(load_dataset().train_images) == 600

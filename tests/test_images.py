@@ -3,8 +3,11 @@
 import pytest
 import torch
 
-from src.data import load_mnist
-from src.images import MEAN, SPREAD, STD, affine, augment, moments, normalise, prepare
+from src.learn.data import MNIST, load_dataset
+from src.learn.images import Maps, affine, augment, moments, normalise, preprocessing_maps, resample
+from src.learn.images import measure as measure_images
+from src.learn.recipe import Recipe
+from src.learn.training import preprocess
 
 
 def move(images, angle=0.0, right=0.0, down=0.0, scale=1.0, shear=0.0):
@@ -15,6 +18,11 @@ def move(images, angle=0.0, right=0.0, down=0.0, scale=1.0, shear=0.0):
 @pytest.fixture
 def images():
     return torch.randint(0, 256, (3, 1, 28, 28), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+
+
+def preprocessed(images, **settings):
+    """Preprocess by a recipe that does just this."""
+    return preprocess(images, Recipe(**settings), MNIST.statistics)
 
 
 def close(a, b):
@@ -84,7 +92,7 @@ def measure(images):
         ({"shear": 0.15}, "angle", -8.53, 8.53),
     ],
 )
-def test_amounts_are_reached_and_kept(amount, measured, lowest, highest):
+def test_strengths_are_reached_and_kept(amount, measured, lowest, highest):
     bar = torch.zeros(2000, 1, 28, 28, dtype=torch.uint8)
     columns = slice(6, 22) if measured == "mass" else slice(13, 15)
     bar[..., 4:24, columns] = 255
@@ -97,16 +105,16 @@ def test_amounts_are_reached_and_kept(amount, measured, lowest, highest):
     assert values.median() == pytest.approx((highest + lowest) / 2, abs=0.06 * span)
 
 
-def test_bending_looks_where_it_says(images):
-    """A bend that is the same everywhere is a shift, and by whole pixels an exact one."""
-    bend = torch.zeros(3, 2, 28, 28)
-    bend[:, 0], bend[:, 1] = 2, -3  # each pixel looks 2 to the right and 3 up
+def test_a_displacement_looks_where_it_says(images):
+    """A displacement that is the same everywhere is a shift, and by whole pixels an exact one."""
+    displacement = torch.zeros(3, 2, 28, 28)
+    displacement[:, 0], displacement[:, 1] = 2, -3  # each pixel looks 2 to the right and 3 up
     still = torch.zeros(3)
-    bent = affine(images, still, still, still, still + 1, still, bend)
+    bent = affine(images, still, still, still, still + 1, still, displacement)
     assert close(bent[..., 3:, :26], images[..., :25, 2:])
 
 
-def test_elastic_distortions_bend_lines_but_not_far():
+def test_elastic_distortion_bends_lines_but_not_far():
     line = torch.zeros(200, 1, 28, 28, dtype=torch.uint8)
     line[..., 13:15] = 255
     bent = augment(line, torch.Generator().manual_seed(0), elastic=2.0)
@@ -131,13 +139,13 @@ def test_augmentation_has_its_own_stream(images):
 
 def test_normalise_leaves_its_argument_alone(images):
     floats = images.float()
-    assert torch.equal(normalise(floats), normalise(images))
+    assert torch.equal(normalise(floats, MNIST.statistics), normalise(images, MNIST.statistics))
     assert torch.equal(floats, images.float())
-    expected = (images.double() / 255 - MEAN) / STD
-    assert torch.allclose(normalise(images).double(), expected, atol=1e-6)
+    expected = (images.double() / 255 - MNIST.statistics.mean) / MNIST.statistics.std
+    assert torch.allclose(normalise(images, MNIST.statistics).double(), expected, atol=1e-6)
 
 
-# ---------------------------------------------------------------- preparation
+# ---------------------------------------------------------------- preprocessing
 
 
 def bar(angle=0.0, shear=0.0, right=0.0, down=0.0, width=4, height=18):
@@ -158,7 +166,7 @@ def test_a_sheared_bar_comes_back(shear):
     upright = bar(right=1)
     sheared = bar(shear=shear, right=1)
     assert measure(sheared)["xy"].abs() > 5
-    straight = prepare(sheared, straighten=True)
+    straight = preprocessed(sheared, deslant=True)
     assert measure(straight)["xy"].abs() < 0.3
     assert (straight - upright).abs().mean() < 6  # two resamplings blur the bar's edge a little
     assert (sheared - upright).abs().mean() > 10
@@ -166,72 +174,110 @@ def test_a_sheared_bar_comes_back(shear):
 
 def test_an_upright_bar_stays():
     upright = bar(right=1, down=2)
-    assert close(prepare(upright, straighten=True), upright)
+    assert close(preprocessed(upright, deslant=True), upright)
 
 
 def test_nothing_to_do_is_nothing_done(images):
-    assert prepare(images) is images
+    assert preprocessed(images) is images
 
 
 def test_the_centre_stays_where_it_is():
     slanted = bar(angle=-20, right=2, down=1)
-    found = measure(prepare(slanted, straighten=True, spread=0.5))
+    found = measure(preprocessed(slanted, deslant=True, size_normalisation=0.5))
     assert found["right"] == pytest.approx(2, abs=0.1)
     assert found["down"] == pytest.approx(1, abs=0.1)
 
 
-@pytest.mark.parametrize("spread", [0.0, 0.5, 1.0])
-def test_the_spread_goes_part_of_the_way(spread):
-    """From s to s ** (1 - spread) * S ** spread, within the limits."""
+@pytest.mark.parametrize("amount", [0.0, 0.5, 1.0])
+def test_size_normalisation_goes_part_of_the_way(amount):
+    """From s to s ** (1 - amount) * S ** spread, within the limits."""
     image = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
     image[..., 6:22, 9:19] = 255  # standard deviations 2.87 across, 4.61 down
-    before, after = measure(image), measure(prepare(image, spread=spread))
-    for axis, common in zip(("xx", "yy"), SPREAD, strict=True):
-        expected = before[axis].sqrt() ** (1 - spread) * common**spread
+    before, after = measure(image), measure(preprocessed(image, size_normalisation=amount))
+    for axis, common in zip(("xx", "yy"), (MNIST.statistics.ink_x, MNIST.statistics.ink_y), strict=True):
+        expected = before[axis].sqrt() ** (1 - amount) * common**amount
         assert after[axis].sqrt() == pytest.approx(expected.item(), rel=0.02)
 
 
-def test_the_limits_of_the_spread():
+def test_the_limits_of_size_normalisation():
     """The thin bar lacks 85 % of the common spread across and 5 % of that down; it gets 1 / 0.7 and all of the 5 %."""
     thin = bar(width=2, height=18)
-    wide = prepare(thin, spread=1.0)
+    wide = preprocessed(thin, size_normalisation=1.0)
     grown = measure(wide)["mass"] / measure(thin)["mass"]
-    assert grown == pytest.approx(1 / 0.7 * SPREAD[1] / measure(thin)["yy"].sqrt().item(), rel=0.02)
+    assert grown == pytest.approx(1 / 0.7 * MNIST.statistics.ink_y / measure(thin)["yy"].sqrt().item(), rel=0.02)
 
 
 def test_a_slant_of_over_45_degrees_is_left_a_slant():
     nearly_flat = bar(angle=-80)
     assert (measure(nearly_flat)["xy"] / measure(nearly_flat)["yy"]).abs() > 1.5
-    prepared = prepare(nearly_flat, straighten=True)
-    assert prepared.isfinite().all()
-    assert prepared.sum() > 0.8 * nearly_flat.sum()  # a shear keeps the ink
+    ready = preprocessed(nearly_flat, deslant=True)
+    assert ready.isfinite().all()
+    assert ready.sum() > 0.8 * nearly_flat.sum()  # a shear keeps the ink
 
 
 @pytest.mark.parametrize("pixels", [0, 1, 28], ids=["blank", "one pixel", "one row"])
 def test_images_that_have_no_slant(pixels):
     image = torch.zeros(2, 1, 28, 28, dtype=torch.uint8)
     image[0, 0, 14, :pixels] = 255
-    prepared = prepare(image, straighten=True, spread=0.5)
-    assert prepared.isfinite().all()
-    assert prepared[1].abs().max() == 0
-    assert (prepared[0].max() > 0) == (pixels > 0)
+    ready = preprocessed(image, deslant=True, size_normalisation=0.5)
+    assert ready.isfinite().all()
+    assert ready[1].abs().max() == 0
+    assert (ready[0].max() > 0) == (pixels > 0)
 
 
-def test_each_image_is_prepared_by_itself(images):
-    together = prepare(images, straighten=True, spread=0.5)
-    alone = torch.cat([prepare(image[None], straighten=True, spread=0.5) for image in images])
+def test_each_image_is_preprocessed_by_itself(images):
+    together = preprocessed(images, deslant=True, size_normalisation=0.5)
+    alone = torch.cat([preprocessed(image[None], deslant=True, size_normalisation=0.5) for image in images])
     assert torch.allclose(together, alone, atol=1e-2)
 
 
-def test_the_common_spread_is_that_of_the_training_images(real_root):
-    _, _, xx, yy, xy = moments(load_mnist(real_root).train_images)
-    straightened = (xx - xy**2 / yy).clamp(min=0)
-    own = (straightened.sqrt().mean().item(), yy.sqrt().mean().item())
-    assert own == pytest.approx(SPREAD, abs=5e-3)
+def test_the_statistics_are_those_of_the_training_images(real_root):
+    found, stated = measure_images(load_dataset(real_root).train_images), MNIST.statistics
+    assert (found.mean, found.std) == pytest.approx((stated.mean, stated.std), abs=5e-5)
+    assert (found.ink_x, found.ink_y) == pytest.approx((stated.ink_x, stated.ink_y), abs=5e-3)
 
 
-def test_straightened_digits_have_no_slant(real_root):
-    digits = load_mnist(real_root, train_limit=2000).train_images
-    slant = [(m[4] / m[3]).abs() for m in (moments(digits), moments(prepare(digits, straighten=True)))]
+def smooth():
+    """Draw two blobs, which hardly lose anything in a second resampling."""
+    at = torch.arange(28.0) - 13.5
+    one = torch.exp(-((at[:, None] + 4) ** 2 / 8 + (at + 2) ** 2 / 12))
+    two = torch.exp(-((at[:, None] - 3) ** 2 / 12 + (at - 3) ** 2 / 8))
+    return (255 * (one + two)).clamp(max=255)[None, None].repeat(20, 1, 1, 1)
+
+
+def test_one_resampling_goes_where_two_go():
+    images, recipe = smooth(), Recipe(deslant=True, size_normalisation=0.5, zoom_x=1.2, zoom_y=1.1)
+    maps = preprocessing_maps(images, MNIST.statistics, True, 0.5, 1.2, 1.1)
+    assert torch.equal(resample(images, maps), preprocess(images, recipe, MNIST.statistics))
+    strengths = {"rotation": 10.0, "translation": 2.0, "scale": 0.1, "shear": 0.15, "elastic": 2.0}
+    generators = [torch.Generator().manual_seed(0) for _ in range(2)]
+    two = augment(resample(images, maps), generators[0], **strengths)
+    one = augment(images, generators[1], maps=maps, **strengths)
+    assert (one - two).abs().mean() < 1  # of 255
+    assert (one - images).abs().mean() > 5
+
+
+def test_one_resampling_blurs_less():
+    """A line of one pixel that is moved by half a pixel twice is as sharp as it was, if it is moved once by a whole."""
+    line = torch.zeros(1, 1, 28, 28)
+    line[..., 14] = 255
+    half = Maps(torch.eye(2)[None], torch.tensor([[[0.5], [0.0]]]))
+    still = torch.zeros(1)
+    once = affine(line, still, still - 0.5, still, still + 1, still, maps=half)
+    twice = affine(resample(line, half), still, still - 0.5, still, still + 1, still)
+    assert once.max() == pytest.approx(255, abs=0.1)
+    assert twice.max() == pytest.approx(127.5, abs=0.1)
+
+
+def test_zoom_enlarges_across_and_down():
+    image = bar(width=10, height=14)
+    before, after = measure(image), measure(preprocessed(image, deslant=True, zoom_x=1.5, zoom_y=1.2))
+    assert (after["xx"] / before["xx"]).sqrt().item() == pytest.approx(1.5, rel=0.05)
+    assert (after["yy"] / before["yy"]).sqrt().item() == pytest.approx(1.2, rel=0.02)
+
+
+def test_deslanted_digits_have_no_slant(real_root):
+    digits = load_dataset(real_root, train_limit=2000).train_images
+    slant = [(m[4] / m[3]).abs() for m in (moments(digits), moments(preprocessed(digits, deslant=True)))]
     assert slant[0].median() > 0.1
     assert slant[1].median() < 0.01

@@ -2,7 +2,7 @@
 
 import pytest
 
-from src.intervals import (
+from src.evidence.intervals import (
     differences_to_first,
     mean_over_seeds,
     paired_difference,

@@ -9,8 +9,9 @@ import torchsummary
 from torch import nn
 
 from src import model as models
-from src import published, utils
+from src import utils
 from src.receptive_field import layers, receptive_field
+from src.studies import public
 from tests.helpers import model_names
 
 # Counted by the write-ups, or for Model_3 by hand: the write-up copied Model_2's count.
@@ -41,7 +42,7 @@ def test_parameters(model_class):
 
 
 def test_published_models_are_all_there():
-    assert list(PUBLISHED_COUNTS) == list(published.rebuilt()) == model_names()[: len(PUBLISHED_COUNTS)]
+    assert list(PUBLISHED_COUNTS) == list(public.rebuilt()) == model_names()[: len(PUBLISHED_COUNTS)]
 
 
 def test_torchsummary_counts_what_we_count(model_class, monkeypatch):

@@ -10,14 +10,15 @@ from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 
-from src import page
-from src.data import load_mnist
-from src.files import RESULTS
-from src.images import normalise
+from src.demo import page
+from src.demo.picture import as_mnist
+from src.demo.reader import Reader, load
+from src.evidence.storage import RESULTS
+from src.learn.data import MNIST, load_dataset
+from src.learn.images import normalise
+from src.learn.training import new_model, preprocess, train
 from src.model import Model_5, Model_7, Model_8, Model_9
-from src.reader import Reader, as_mnist, load
 from src.receptive_field import layers
-from src.training import new_model, prepared, train
 from tests.helpers import EVERYTHING
 
 DRIVER = shutil.which("chromedriver")
@@ -38,7 +39,7 @@ def readers(committed, data):
     for model_class in (Model_8, Model_9):
         model = new_model(model_class, 0)
         train(model, data, EVERYTHING, seed=0)
-        found[model_class.__name__] = Reader(model.eval(), EVERYTHING)
+        found[model_class.__name__] = Reader(model.eval(), EVERYTHING, data.statistics)
     return found
 
 
@@ -52,7 +53,7 @@ def browser(committed, readers, tmp_path_factory):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     with webdriver.Chrome(options, webdriver.ChromeService(DRIVER)) as opened:
-        made = RESULTS / page.NAME if committed else page.save(readers, tmp_path_factory.mktemp("page"))
+        made = RESULTS / page.NAME if committed else page.save_page(readers, tmp_path_factory.mktemp("page"))
         opened.get(made.as_uri())
         yield opened
         assert opened.get_log("browser") == []
@@ -60,16 +61,16 @@ def browser(committed, readers, tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["Model_8", "Model_9"])
 def test_its_logits_are_pytorchs(browser, readers, name, real_root):
-    images = load_mnist(real_root).eval_images[:100]
+    images = load_dataset(real_root).eval_images[:100]
     told = [
         browser.execute_script(
             "return run(NETWORKS[arguments[0]], arguments[1]).logits", name, image.flatten().tolist()
         )
         for image in images
     ]
-    model, recipe = readers[name]
+    model, recipe, statistics = readers[name].model, readers[name].recipe, readers[name].statistics
     with torch.no_grad():
-        expected = model(normalise(prepared(images, recipe)))
+        expected = model(normalise(preprocess(images, recipe, statistics), statistics))
     found = torch.tensor(told)
     assert (found - expected).abs().max() < 1e-3
     assert torch.equal(found.argmax(1), expected.argmax(1))
@@ -107,7 +108,7 @@ def test_a_stroke_is_read_and_shown(browser):
 def test_what_a_unit_sees_is_where_the_page_draws_it():
     """Change the image inside and outside the box of one unit: only inside does it matter."""
     model = new_model(Model_8, 0).eval()
-    described = page.network(model, EVERYTHING)["layers"]
+    described = page.described(Reader(model, EVERYTHING, MNIST.statistics))["layers"]
     spatial = [layer.name for layer in layers(model)]
     assert len(described) == len(spatial)
     for number, layer in enumerate(described[:-1]):
@@ -135,13 +136,13 @@ def test_what_a_unit_sees_is_where_the_page_draws_it():
 def test_a_layer_that_it_does_not_know_is_refused():
     for model_class, layer in ((Model_7, "ReLU"), (Model_5, "Conv2d")):  # its convolutions have a bias
         with pytest.raises(
-            TypeError, match=rf"the page does not know {layer}\(.*\): teach src/page.html and src/page.py"
+            TypeError, match=rf"the page does not know {layer}\(.*\): teach src/demo/page.html and src/demo/page.py"
         ):
-            page.network(model_class(), EVERYTHING)
+            page.described(Reader(model_class(), EVERYTHING, MNIST.statistics))
 
 
 def test_it_is_one_small_file_of_its_own(readers, tmp_path):
-    path = page.save(readers, tmp_path)
+    path = page.save_page(readers, tmp_path)
     content = path.read_text()
     assert path.stat().st_size < 200_000
     assert "http" not in content.replace("http://www.w3.org", "")

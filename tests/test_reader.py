@@ -1,174 +1,74 @@
-"""Pictures of every kind come out as MNIST's images did, and bad ones are refused in one sentence."""
+"""Weights in a file, and the network that reads pictures with them."""
 
-from pathlib import Path
+import json
 
 import pytest
+import safetensors.torch
 import torch
-from PIL import Image, ImageOps
-from torchvision.transforms.functional import pil_to_tensor
+from PIL import Image
+from safetensors import safe_open
 
-from src import reader
-from src.data import load_mnist
+from src.demo import reader
+from src.demo.picture import as_mnist
+from src.demo.reader import load, save_weights
+from src.evidence.runs import fit
 from src.model import Model_8, Model_9
-from src.reader import PictureError, as_mnist
-from src.runs import fit
 from tests.helpers import EVERYTHING
 
 
-def picture(image, size=280, mode="L"):
-    """Make a picture of an image (1, 28, 28): light on black, enlarged."""
-    return Image.fromarray(image[0].numpy()).resize((size, size), Image.Resampling.NEAREST).convert(mode)
-
-
 @pytest.fixture(scope="module")
-def digits(real_root):
-    return load_mnist(real_root, train_limit=100).train_images
+def trained(data, tmp_path_factory):
+    return fit(Model_8, data, EVERYTHING, seed=0, folder=tmp_path_factory.mktemp("runs"))
 
 
-def apart(image, other):
-    """Return the mean distance of two images' pixels, of 255."""
-    return (image.float() - other.float()).abs().mean().item()
+@pytest.fixture
+def weights(trained, tmp_path):
+    return save_weights(trained, tmp_path)
 
 
-def test_an_image_of_mnist_stays_as_it_is(digits):
-    found = torch.cat([as_mnist(picture(image, 28)) for image in digits])
-    assert apart(found, digits) < 1.5
-    assert apart(digits.roll(1, 3), digits) > 10
-
-
-CHANGES = {
-    "large": lambda image: picture(image, 280),
-    "huge": lambda image: picture(image, 1400),
-    "dark on light": lambda image: ImageOps.invert(picture(image, 280)),
-    "RGB": lambda image: ImageOps.invert(picture(image, 280)).convert("RGB"),
-    "a palette": lambda image: picture(image, 280).convert("P"),
-    "32 bit": lambda image: picture(image, 280).convert("I"),
-    "16 bit": lambda image: picture(image, 280).convert("I;16").convert("I;16B"),
-    "in a corner of a wide sheet": lambda image: wide(ImageOps.invert(picture(image, 140)), 255),
-    "white on transparent": lambda image: see_through(picture(image, 280), 255),
-    "black on transparent": lambda image: see_through(picture(image, 280), 0),
-    "in slanting light": lambda image: shaded(picture(image, 280), fall=90),
-    "faint, on grey": lambda image: ImageOps.invert(picture(image, 280)).point(lambda value: 100 + value // 3),
-}
-
-
-def wide(digit, background):
-    sheet = Image.new("L", (600, 300), background)
-    sheet.paste(digit, (430, 10))
-    return sheet
-
-
-def shaded(digit, fall):
-    """Lay dark ink on paper that gets darker to the right, by `fall` of 255."""
-    ink = pil_to_tensor(digit)[0].float() / 255
-    paper = 220 - fall * torch.linspace(0, 1, ink.shape[1])
-    return Image.fromarray((paper * (1 - ink)).round().to(torch.uint8).numpy())
-
-
-def see_through(alpha, ink):
-    colour = Image.new("RGBA", alpha.size, (ink, ink, ink, 0))
-    colour.putalpha(alpha)
-    return colour
-
-
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_pictures_of_any_kind_come_out_as_the_image(digits, change):
-    found = torch.cat([as_mnist(change(image)) for image in digits])
-    assert found.shape == (100, 1, 28, 28)
-    assert found.dtype == torch.uint8
-    assert apart(found, digits) < 2
-
-
-def test_a_stroke_lies_in_the_middle_and_fills_the_box():
-    sheet = torch.zeros(1, 90, 300, dtype=torch.uint8)
-    sheet[0, 20:60, 11:15] = 200
-    found = as_mnist(Image.fromarray(sheet[0].numpy()))[0, 0]
-    rows, columns = torch.nonzero(found.amax(1)).flatten(), torch.nonzero(found.amax(0)).flatten()
-    assert (rows[0], rows[-1], len(columns)) == (5, 24, 2)
-    assert columns[0] in (13, 14)
-    assert found.max() == 255
-
-
-def test_a_path_and_what_is_no_picture(tmp_path, digits):
-    picture(digits[0]).save(tmp_path / "digit.png")
-    assert torch.equal(as_mnist(tmp_path / "digit.png"), as_mnist(picture(digits[0])))
-    (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(PictureError, match=r"text.png is no image that can be read: save it as PNG or JPEG"):
-        as_mnist(tmp_path / "text.png")
-    with pytest.raises(PictureError, match=r"missing.png cannot be read .No such file or directory.: correct the path"):
-        as_mnist(str(tmp_path / "missing.png"))
-    content = (tmp_path / "digit.png").read_bytes()
-    (tmp_path / "half.png").write_bytes(content[: len(content) // 2])
-    with pytest.raises(PictureError, match=r"half.png"):
-        as_mnist(tmp_path / "half.png")
-
-
-def test_a_picture_too_large_for_floats_is_reduced(digits):
-    assert apart(as_mnist(ImageOps.invert(picture(digits[0], 5600))), digits[0]) < 2
-
-
-def test_a_sheet_with_see_through_edges(digits):
-    for paper, invert in ((255, True), (0, False)):
-        for image in digits[:10]:
-            sheet = ImageOps.invert(picture(image)) if invert else picture(image)
-            card = Image.new("RGBA", (320, 320), (paper, paper, paper, 0))
-            card.paste(sheet.convert("RGBA"), (20, 20))
-            assert apart(as_mnist(card), image) < 2
-
-
-def test_a_picture_lies_as_its_camera_says(tmp_path, digits):
-    turned = picture(digits[0]).rotate(90, expand=True)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
-    turned.save(tmp_path / "photo.png", exif=exif)
-    upright = as_mnist(picture(digits[0]))
-    assert torch.equal(as_mnist(tmp_path / "photo.png"), upright)
-    with Image.open(tmp_path / "photo.png") as opened:
-        assert torch.equal(as_mnist(opened), upright)
-
-
-def test_what_cannot_be_read_is_refused(tmp_path, monkeypatch, digits):
-    with pytest.raises(PictureError, match="the picture is blank"):
-        as_mnist(Image.fromarray((60_000 + torch.arange(784) % 200).view(28, 28).to(torch.int32).numpy()))
-    with pytest.raises(PictureError, match="pixels that are no numbers: save it as PNG"):
-        as_mnist(Image.fromarray(torch.full((28, 28), float("nan")).numpy()))
-    picture(digits[0]).save(tmp_path / "large.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 280 * 280 // 2 - 1)
-    with pytest.raises(PictureError, match=r"large.png has too many pixels: make it smaller"):
-        as_mnist(tmp_path / "large.png")
-
-
-@pytest.mark.parametrize("size", [(1, 1), (28, 28), (500, 3)])
-@pytest.mark.parametrize("shade", [0, 128, 255])
-def test_blank_pictures_are_refused(size, shade):
-    with pytest.raises(PictureError, match="the picture is blank: draw one digit"):
-        as_mnist(Image.new("L", size, shade))
-
-
-def test_weights_come_back(tmp_path, data):
-    run = fit(Model_8, data, EVERYTHING, seed=0, folder=tmp_path)
-    path = reader.save(run, tmp_path)
-    assert path == tmp_path / "model_8.safetensors"
-    assert path.stat().st_size < 40_000
-    loaded = reader.load("Model_8", tmp_path)
-    assert loaded.recipe == EVERYTHING
+def test_weights_come_back(weights, trained, data, tmp_path):
+    assert weights == tmp_path / "model_8.safetensors"
+    assert weights.stat().st_size < 40_000
+    loaded = load("Model_8", tmp_path)
+    assert (loaded.recipe, loaded.statistics) == (EVERYTHING, data.statistics)
     for image in data.eval_images[:5]:
-        probabilities = loaded.read(picture(image))
-        expected = torch.softmax(run.predict(as_mnist(picture(image)))[0], 0)
-        assert probabilities == pytest.approx(expected.tolist(), abs=1e-6)
-        assert sum(probabilities) == pytest.approx(1, abs=1e-5)
+        picture = Image.fromarray(image[0].numpy()).resize((280, 280), Image.Resampling.NEAREST)
+        expected = torch.softmax(trained.predict(as_mnist(picture))[0], 0)
+        assert loaded.read(picture) == pytest.approx(expected.tolist(), abs=1e-6)
+        assert sum(loaded.read(picture)) == pytest.approx(1, abs=1e-5)
 
 
-def test_weights_that_are_not_its_own_are_refused(tmp_path, data, monkeypatch):
-    with pytest.raises(ValueError, match=r"model_8.safetensors is missing or damaged: .*weights of none are there"):
-        reader.load("Model_8", tmp_path)
-    reader.save(fit(Model_8, data, EVERYTHING, seed=0, folder=tmp_path), tmp_path)
-    monkeypatch.setattr(reader.models, "Model_8", Model_9)
+def test_weights_that_are_not_there(weights, tmp_path):
+    with pytest.raises(ValueError, match=r"model_9.safetensors is missing: .* \(there are weights of Model_8\)"):
+        load("Model_9", tmp_path)
     with pytest.raises(ValueError, match=r"model_8 is no model of src/model.py"):
-        reader.load("model_8", tmp_path)
-    with pytest.raises(ValueError, match=r"belongs to other layers than Model_8 has: run notebooks/Step3.ipynb"):
-        reader.load("Model_8", tmp_path)
-    path = Path(tmp_path, "model_8.safetensors")
-    path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(ValueError, match=r"model_8.safetensors is missing or damaged"):
-        reader.load("Model_8", tmp_path)
+        load("model_8", tmp_path)
+
+
+def test_weights_of_other_layers(weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(reader.models, "Model_8", Model_9)
+    with pytest.raises(ValueError, match=r"belongs to other layers than Model_8 has: restore it, or run notebooks"):
+        load("Model_8", tmp_path)
+
+
+def test_every_bit_of_the_weights_counts(weights, tmp_path):
+    content = weights.read_bytes()
+    header = int.from_bytes(content[:8], "little") + 8
+    for at in (*range(header, len(content), 997), len(content) - 1):
+        weights.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        with pytest.raises(ValueError, match=r"model_8.safetensors is damaged, its checksum is wrong: restore it"):
+            load("Model_8", tmp_path)
+    for cut in (0, 7, header - 3, len(content) - 5):
+        weights.write_bytes(content[:cut])
+        with pytest.raises(ValueError, match=r"model_8.safetensors is damaged: restore it") as raised:
+            load("Model_8", tmp_path)
+        assert "there are weights" not in str(raised.value)
+
+
+def test_a_recipe_of_another_time(weights, tmp_path):
+    with safe_open(weights, framework="pt") as content:
+        facts, tensors = content.metadata(), {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118
+    facts["recipe"] = json.dumps({"bending": 1.0})
+    weights.write_bytes(safetensors.torch.save(tensors, facts))
+    with pytest.raises(ValueError, match=r"has a recipe that today's code does not know: restore it"):
+        load("Model_8", tmp_path)

@@ -12,12 +12,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from src.data import load_mnist
-from src.files import ROOT, seal, unseal
+from src import ROOT
+from src.evidence.runs import RunStore, environment, fit, identity, keep, kept
+from src.evidence.storage import seal, unseal
+from src.learn.data import load_dataset
+from src.learn.networks import named
+from src.learn.recipe import Recipe
+from src.learn.training import epochs, new_model, train
 from src.model import Model_5, Model_8
-from src.recipe import Recipe
-from src.runs import Place, fit, stages
-from src.training import new_model, train
 from tests.helpers import copy_source
 
 RECIPE = Recipe(epochs=2, batch_size=100)
@@ -38,8 +40,8 @@ def test_finished_runs_are_picked_up(data, tmp_path):
     first = fit(Model_8, data, RECIPE, 0, folder=tmp_path)
     again = fit(Model_8, data, RECIPE, 0, folder=tmp_path)
     assert (first.kept, again.kept) == (False, True)
-    assert again.history == first.history  # the seconds too: nothing was trained
-    assert again.environment == first.environment
+    assert again.run.history == first.run.history  # the seconds too: nothing was trained
+    assert again.run.environment == first.run.environment
     for a, b in zip(first.model.state_dict().values(), again.model.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     assert not fit(Model_8, data, RECIPE, 0, folder=tmp_path, fresh=True).kept
@@ -51,14 +53,14 @@ def test_a_seed_decides_weights_and_training_alike(data, tmp_path):
     model = new_model(Model_8, 3)
     history = train(model, data, RECIPE, 3)
     run = fit(Model_8, data, RECIPE, 3, folder=tmp_path)
-    assert [epoch | {"seconds": 0} for epoch in run.history] == [epoch | {"seconds": 0} for epoch in history]
+    assert [epoch._replace(seconds=0) for epoch in run.run.history] == [epoch._replace(seconds=0) for epoch in history]
     for mine, theirs in zip(run.model.state_dict().values(), model.state_dict().values(), strict=True):
         assert torch.equal(mine, theirs)
 
 
 def test_any_difference_is_another_run(data, synthetic_root, tmp_path):
     fit(Model_8, data, RECIPE, 0, folder=tmp_path)
-    fewer = load_mnist(synthetic_root, train_limit=500)
+    fewer = load_dataset(synthetic_root, train_limit=500)
     for run in (
         fit(Model_8, data, RECIPE, 1, folder=tmp_path),
         fit(Model_8, data, replace(RECIPE, lr=0.02), 0, folder=tmp_path),
@@ -75,7 +77,7 @@ def test_a_killed_run_goes_on_after_its_last_epoch(data, tmp_path):
     seen = []
     run = fit(Model_8, data, RECIPE, 0, folder=tmp_path, progress=lambda history, epoch, _: seen.append(epoch))
     assert set(seen) == {2}
-    assert [e["eval_correct"] for e in run.history] == [e["eval_correct"] for e in expected.history]
+    assert [e.eval_correct for e in run.run.history] == [e.eval_correct for e in expected.run.history]
     assert not list(tmp_path.glob("*.checkpoint"))
 
 
@@ -102,20 +104,74 @@ def test_a_checkpoint_from_another_environment_is_named_and_set_aside(data, tmp_
 def test_a_resumed_run_belongs_to_the_environment_that_it_began_in(data, tmp_path):
     fit_and_kill(data, tmp_path)
     changed_environment(tmp_path, git_commit="earlier")
-    assert fit(Model_8, data, RECIPE, 0, folder=tmp_path).environment["git_commit"] == "earlier"
+    assert fit(Model_8, data, RECIPE, 0, folder=tmp_path).run.environment["git_commit"] == "earlier"
 
 
 def test_a_run_killed_before_it_was_filed_needs_no_training(data, tmp_path):
     """Between the last epoch's checkpoint and the finished run."""
     expected = fit(Model_8, data, RECIPE, 0, folder=tmp_path / "whole")
-    place = Place(Model_8, data, RECIPE, 0, tmp_path)
-    for record in stages(Model_8, data, RECIPE, 0):
-        if "model" not in record:
-            place.keep(record)
+    store = RunStore(Model_8, data, RECIPE, 0, tmp_path)
+    for reached in epochs(new_model(Model_8, 0), data, RECIPE, 0):
+        store.keep_checkpoint({"environment": environment(data), "state": reached.save()})
     run = fit(Model_8, data, RECIPE, 0, folder=tmp_path, progress=lambda *_: pytest.fail("it trains"))
-    assert [e["eval_loss"] for e in run.history] == [e["eval_loss"] for e in expected.history]
+    assert [e.eval_loss for e in run.run.history] == [e.eval_loss for e in expected.run.history]
     for a, b in zip(expected.model.state_dict().values(), run.model.state_dict().values(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_the_fit_is_scored_in_evaluation_mode(data, tmp_path):
+    trained = fit(Model_8, data, RECIPE, 0, folder=tmp_path)
+    right = (trained.predict(data.train_images).argmax(1) == data.train_labels).sum()
+    assert (trained.run.fit.correct, trained.run.fit.total) == (right, 600)
+    assert fit(Model_8, data, RECIPE, 0, folder=tmp_path).run.fit == trained.run.fit
+
+
+def test_a_run_from_another_machine_is_kept(data, tmp_path):
+    job = (Model_8, data, RECIPE, 0)
+    assert kept(*job, folder=tmp_path / "here") is None
+    there = fit(*job, folder=tmp_path / "there")
+    keep(there, *job, folder=tmp_path / "here")
+    here = kept(*job, folder=tmp_path / "here")
+    assert (here.run, here.kept) == (there.run, True)
+    for a, b in zip(there.model.state_dict().values(), here.model.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+class Residual(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, x):
+        return x + self.layer(x)
+
+
+class Other(torch.nn.Sequential):
+    """A network whose receptive field is not known."""
+
+    def __init__(self, block=Residual):
+        super().__init__(
+            torch.nn.Conv2d(1, 8, 5, stride=3), block(), torch.nn.GELU(), torch.nn.Flatten(), torch.nn.Linear(512, 10)
+        )
+
+
+def test_any_network_can_be_trained(data, tmp_path):
+    assert fit(Other, data, RECIPE, 0, folder=tmp_path).run.history[-1].eval_total == 200
+
+
+def test_what_a_run_is_known_by(data):
+    known = identity(Model_8, data, RECIPE, 0)
+    assert known == identity(Model_8, data, Recipe(epochs=2, batch_size=100, rotation=0.0), 0)
+    assert known != identity(named("Model_8_Widths(8, 8, 16, 16, 16)"), data, RECIPE, 0)
+    statistics = replace(data.statistics, mean=data.statistics.mean + 1e-4)
+    assert known != identity(Model_8, replace(data, statistics=statistics), RECIPE, 0)
+
+    class Subtracting(Residual):
+        def forward(self, x):
+            return x - self.layer(x)
+
+    Subtracting.__name__ = "Residual"  # as torch prints it, it is the same
+    assert identity(Other, data, RECIPE, 0) != identity(lambda: Other(Subtracting), data, RECIPE, 0)
 
 
 def flip(content):
@@ -138,7 +194,7 @@ def test_a_damaged_finished_run_is_named_set_aside_and_trained_again(data, tmp_p
     path.write_bytes(damage(path.read_bytes()))
     again = fit(Model_8, data, RECIPE, 0, folder=tmp_path)
     assert not again.kept
-    assert [e["eval_loss"] for e in again.history] == [e["eval_loss"] for e in expected.history]
+    assert [e.eval_loss for e in again.run.history] == [e.eval_loss for e in expected.run.history]
     said = capsys.readouterr().out
     assert f"{path.name} is damaged (" in said
     assert f"set aside as {path.name}.aside1, and trained again" in said
@@ -156,9 +212,9 @@ def test_a_damaged_checkpoint_is_named_and_set_aside(data, tmp_path, capsys, dam
     assert f"set aside as {path.name}.aside1" in capsys.readouterr().out
 
 
-def test_a_folder_in_a_runs_place_is_set_aside(data, tmp_path, capsys):
-    place = Place(Model_8, data, RECIPE, 0, tmp_path)
-    (tmp_path / f"{place.name}.pt").mkdir()
+def test_a_folder_in_the_place_of_a_run_is_set_aside(data, tmp_path, capsys):
+    store = RunStore(Model_8, data, RECIPE, 0, tmp_path)
+    (tmp_path / f"{store.name}.pt").mkdir()
     assert not fit(Model_8, data, RECIPE, 0, folder=tmp_path).kept
     assert "cannot be read (Is a directory): set aside as" in capsys.readouterr().out
 
@@ -166,30 +222,30 @@ def test_a_folder_in_a_runs_place_is_set_aside(data, tmp_path, capsys):
 TRAIN = """
 import sys, time
 from pathlib import Path
-from src.data import load_mnist
+from src.learn.data import load_dataset
 from src.model import Model_8
-from src.runs import fit
-from src.recipe import Recipe
+from src.evidence.runs import fit
+from src.learn.recipe import Recipe
 
 def hold(history, epoch, fraction):
     Path(sys.argv[2]).touch()
     while not Path(sys.argv[2] + ".go").exists():
         time.sleep(0.01)
 
-run = fit(Model_8, load_mnist(), Recipe(epochs=1), 0, folder=sys.argv[1], progress=hold)
-print("kept" if run.kept else "trained", run.history[-1]["eval_loss"])
+trained = fit(Model_8, load_dataset(), Recipe(epochs=1), 0, folder=sys.argv[1], progress=hold)
+print("kept" if trained.kept else "trained", trained.run.history[-1].eval_loss)
 """
 
 
 @pytest.fixture
 def training(synthetic_root, tmp_path):
     """Return a function that trains one and the same run in a process of its own, which holds until NAME.go exists."""
-    environment = os.environ | {"MNIST_ROOT": str(synthetic_root), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    variables = os.environ | {"MNIST_ROOT": str(synthetic_root), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
     def start(name, wait=False):
         process = subprocess.Popen(
             [sys.executable, "-u", "-c", TRAIN, str(tmp_path / "runs"), str(tmp_path / name)],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         while wait and not (tmp_path / name).exists():
             assert process.poll() is None, process.communicate()
@@ -244,25 +300,16 @@ def test_a_full_disk_is_said_in_our_words_and_loses_nothing(data, tmp_path):
     seen = []
     run = fit(Model_8, data, RECIPE, 0, folder=tmp_path, progress=lambda history, epoch, _: seen.append(epoch))
     assert set(seen) == {2}
-    assert [e["eval_loss"] for e in run.history] == [e["eval_loss"] for e in expected.history]
+    assert [e.eval_loss for e in run.run.history] == [e.eval_loss for e in expected.run.history]
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_a_network_that_cannot_be_told_about_is_refused_before_it_trains(data, tmp_path):
-    class Strange(torch.nn.Sequential):
-        def __init__(self):
-            super().__init__(torch.nn.Conv2d(1, 10, 28), torch.nn.Flatten(), torch.nn.Softmax(1))
-
-    with pytest.raises(TypeError, match=r"the receptive field of Softmax is not known: teach src/receptive_field.py"):
-        fit(Strange, data, RECIPE, 0, folder=tmp_path, progress=lambda *_: pytest.fail("it trains"))
-
-
 def test_environment_says_what_matters(data, tmp_path):
-    environment = fit(Model_8, data, RECIPE, 0, folder=tmp_path).environment
-    assert environment["torch"] == torch.__version__
-    assert environment["data_sha256"] == data.sha256
-    assert environment["threads"] == torch.get_num_threads()
-    assert set(environment) == {
+    said = fit(Model_8, data, RECIPE, 0, folder=tmp_path).run.environment
+    assert said["torch"] == torch.__version__
+    assert said["data_sha256"] == data.sha256
+    assert said["threads"] == torch.get_num_threads()
+    assert set(said) == {
         "python", "torch", "torchvision", "device", "processor", "precision", "threads", "data_sha256", "git_commit",
     }  # fmt: skip
 
@@ -274,5 +321,5 @@ def test_a_copy_inside_another_repository_has_no_commit(tmp_path):
     copy = copy_source(tmp_path / "unpacked")
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "--quiet", "-m", "all"], check=True)
-    program = [sys.executable, "-c", "from src.runs import git_commit; print(git_commit())"]
+    program = [sys.executable, "-c", "from src.evidence.runs import git_commit; print(git_commit())"]
     assert subprocess.run(program, cwd=copy, capture_output=True, text=True, check=True).stdout.strip() == "unknown"

@@ -1,7 +1,6 @@
 """The loop against a plain hand-written one, its reproducibility, and what it refuses."""
 
 import copy
-import json
 import math
 from dataclasses import replace
 
@@ -10,12 +9,21 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from src import training
-from src.data import Data, load_mnist
-from src.images import normalise, prepare
+from src.learn.data import MNIST, Data, load_dataset
+from src.learn.images import normalise
+from src.learn.recipe import Recipe
+from src.learn.training import (
+    augmentation_schedule,
+    epochs,
+    evaluate,
+    fastest_precision,
+    lr_factor,
+    make_optimizer,
+    predict,
+    preprocess,
+    train,
+)
 from src.model import Model_5, Model_6, Model_8
-from src.recipe import Recipe
-from src.training import _score, augmentation, epochs, lr_factor, make_optimizer, precision, predict, train
 from tests.helpers import EVERYTHING
 
 
@@ -26,18 +34,18 @@ def built(model_class, seed=0):
 
 def correct(model, data, recipe):
     """Count what the public way of predicting has right."""
-    return (predict(model, data.eval_images, recipe).argmax(1) == data.eval_labels).sum()
+    return (predict(model, data.eval_images, recipe, data.statistics).argmax(1) == data.eval_labels).sum()
 
 
 def timeless(history):
-    return [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in history]
+    return [epoch._replace(seconds=0) for epoch in history]
 
 
 # ---------------------------------------------------------------- what changes from step to step
 
 
 def test_rate_rises_stays_and_falls():
-    factor = lr_factor(replace(EVERYTHING, warmup=0.1, fall=0.4), 100)
+    factor = lr_factor(replace(EVERYTHING, warmup=0.1, lr_decay=0.4), 100)
     assert [factor(step) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1.0])
     assert {factor(step) for step in range(9, 61)} == {1.0}
     assert [factor(step) for step in (70, 80, 99, 100)] == pytest.approx([0.75, 0.5, 1 / 40, 0])
@@ -51,12 +59,12 @@ def test_rate_of_very_short_runs(total):
     assert factor(0) > 0
 
 
-def test_augmentation_settles():
-    amounts = augmentation(replace(EVERYTHING, settle=0.3, settle_to=0.5), 100)
+def test_augmentation_decays():
+    strengths = augmentation_schedule(replace(EVERYTHING, augmentation_decay=0.3, augmentation_factor=0.5), 100)
     whole = {"rotation": 10.0, "translation": 2.0, "scale": 0.1, "shear": 0.15, "elastic": 1.0}
-    assert amounts(0) == amounts(69) == whole
-    assert amounts(70) == amounts(99) == {name: amount / 2 for name, amount in whole.items()}
-    constant = augmentation(replace(EVERYTHING, settle=0.0, settle_to=0.0), 100)
+    assert strengths(0) == strengths(69) == whole
+    assert strengths(70) == strengths(99) == {name: strength / 2 for name, strength in whole.items()}
+    constant = augmentation_schedule(replace(EVERYTHING, augmentation_decay=0.0, augmentation_factor=0.0), 100)
     assert constant(0) == constant(99) == whole
 
 
@@ -91,9 +99,9 @@ def brightest_data(count=2345, wrong=17):
 
 def test_scoring_counts_every_image():
     images, labels = brightest_data()
-    score = _score(Brightest(), images, labels)
+    score = evaluate(Brightest(), images, labels, Recipe(), MNIST.statistics)
     assert (score.correct, score.total) == (2345 - 17, 2345)
-    black, white = normalise(torch.tensor([0, 255], dtype=torch.uint8)).tolist()
+    black, white = normalise(torch.tensor([0, 255], dtype=torch.uint8), MNIST.statistics).tolist()
     spread = white - black  # logit of white over black
     right, off = -math.log(1 / (1 + 9 * math.exp(-spread))), -math.log(1 / (9 + math.exp(spread)))
     assert score.loss == pytest.approx((right * (2345 - 17) + off * 17) / 2345, rel=1e-4)
@@ -104,15 +112,16 @@ def test_evaluation_changes_nothing(data):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     torch.manual_seed(1)
     stream = torch.get_rng_state()
-    predict(model.train(), data.eval_images, EVERYTHING)
+    predict(model.train(), data.eval_images, EVERYTHING, data.statistics)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), stream)
 
 
 def test_prediction_does_not_depend_on_the_batch(data):
     model = built(Model_6)
-    whole = predict(model, data.eval_images, EVERYTHING)
-    assert torch.allclose(whole, predict(model, data.eval_images, EVERYTHING, batch_size=33), atol=1e-2)
+    whole = predict(model, data.eval_images, EVERYTHING, data.statistics)
+    parts = [predict(model, part, EVERYTHING, data.statistics) for part in data.eval_images.split(33)]
+    assert torch.allclose(whole, torch.cat(parts), atol=1e-2)
 
 
 def test_prediction_prepares_what_it_is_given(data):
@@ -124,13 +133,13 @@ def test_prediction_prepares_what_it_is_given(data):
             given.append(images)
             return images.flatten(1)[:, :10]
 
-    predict(Remember(), data.eval_images, EVERYTHING)
-    straight = prepare(data.eval_images, straighten=True, spread=0.5)
-    assert torch.equal(torch.cat(given), normalise(straight))
-    assert (straight - data.eval_images).abs().max() > 50  # of 255
+    predict(Remember(), data.eval_images, EVERYTHING, data.statistics)
+    ready = preprocess(data.eval_images, EVERYTHING, data.statistics)
+    assert torch.equal(torch.cat(given), normalise(ready, data.statistics))
+    assert (ready - data.eval_images).abs().max() > 50  # of 255
     given.clear()
-    predict(Remember(), data.eval_images, Recipe())
-    assert torch.equal(torch.cat(given), normalise(data.eval_images))
+    predict(Remember(), data.eval_images, Recipe(), data.statistics)
+    assert torch.equal(torch.cat(given), normalise(data.eval_images, data.statistics))
 
 
 @pytest.mark.parametrize(
@@ -139,8 +148,8 @@ def test_prediction_prepares_what_it_is_given(data):
 )
 def test_precision_follows_the_processor(monkeypatch, has, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
-    assert precision("cpu") == expected
-    assert precision("cuda") == torch.float32
+    assert fastest_precision("cpu") == expected
+    assert fastest_precision("cuda") == torch.float32
 
 
 # ---------------------------------------------------------------- train
@@ -150,7 +159,7 @@ def plain_loop(model, data, recipe, seed):
     """The published loop in a few lines: SGD over shuffled batches, no augmentation, float32."""
     optimizer = torch.optim.SGD(model.parameters(), lr=recipe.lr, momentum=recipe.momentum)
     shuffle = torch.Generator().manual_seed(seed)
-    images = (data.train_images.float() / 255 - 0.1307) / 0.3081
+    images = (data.train_images.float() / 255 - data.statistics.mean) / data.statistics.std
     for _ in range(recipe.epochs):
         for batch in torch.randperm(len(images), generator=shuffle).split(recipe.batch_size):
             optimizer.zero_grad()
@@ -158,11 +167,10 @@ def plain_loop(model, data, recipe, seed):
             optimizer.step()
 
 
-def test_against_the_plain_loop(data, monkeypatch):
-    monkeypatch.setattr(training, "precision", lambda device: torch.float32)
+def test_against_the_plain_loop(data):
     recipe = Recipe(epochs=1, batch_size=200)  # three steps: rounding grows with each
     ours, plain = built(Model_8), built(Model_8)
-    train(ours, data, recipe, seed=3)
+    train(ours, data, recipe, seed=3, precision=torch.float32)
     plain_loop(plain, data, recipe, seed=3)
     for mine, theirs in zip(ours.state_dict().values(), plain.state_dict().values(), strict=True):
         assert torch.allclose(mine, theirs, atol=1e-4)
@@ -172,16 +180,11 @@ def test_against_the_plain_loop(data, monkeypatch):
 
 def test_history_and_learning(data):
     model = built(Model_8)
-    history = train(model, data, replace(EVERYTHING, epochs=8, ema=0.0, ema_warmup=False), seed=0)
-    assert [epoch["epoch"] for epoch in history] == list(range(1, 9))
-    assert set(history[0]) == {
-        "epoch", "lr", "train_loss", "train_correct", "train_total", "eval_loss", "eval_correct", "eval_total",
-        "seconds",
-    }  # fmt: skip
-    assert history[-1]["train_total"] == 600
-    assert history[-1]["eval_correct"] > 150  # of 200; chance is 20
-    assert history[-1]["eval_correct"] == correct(model, data, EVERYTHING)
-    assert json.loads(json.dumps(history)) == history
+    history = train(model, data, replace(EVERYTHING, epochs=8, ema=0.0, ema_warmup=False, bn_images=0), seed=0)
+    assert [epoch.epoch for epoch in history] == list(range(1, 9))
+    assert history[-1].train_total == 600
+    assert history[-1].eval_correct > 150  # of 200; chance is 20
+    assert history[-1].eval_correct == correct(model, data, EVERYTHING)
 
 
 def test_same_seed_same_history_to_the_last_bit(data):
@@ -196,13 +199,14 @@ def test_same_seed_same_history_to_the_last_bit(data):
 def test_resumed_run_equals_the_uninterrupted_one(data):
     whole = built(Model_6)
     expected = train(whole, data, EVERYTHING, seed=1)
-    for state in epochs(built(Model_6), data, EVERYTHING, seed=1):
-        if len(state["history"]) == 2:
-            kept = copy.deepcopy(state)  # what is yielded goes on changing
+    for reached in epochs(built(Model_6), data, EVERYTHING, seed=1):
+        if len(reached.history) == 2:
+            kept = copy.deepcopy(reached.save())  # what is saved goes on changing
     torch.rand(7)  # the random stream has moved on since
     resumed, seen = built(Model_6), []
-    for state in epochs(resumed, data, EVERYTHING, 1, kept, progress=lambda history, epoch, _: seen.append(epoch)):
-        history = state["history"]
+    watch = {"progress": lambda history, epoch, _: seen.append(epoch)}
+    for reached in epochs(resumed, data, EVERYTHING, 1, state=kept, **watch):
+        history = reached.history
     assert set(seen) == {3}  # only the epoch that was lost
     assert timeless(history) == timeless(expected)
     for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
@@ -252,7 +256,19 @@ def test_averaged_weights(data, warmup):
         average = [decay * a + (1 - decay) * w for a, w in zip(average, weights, strict=True)]
     for name, theirs in zip(names, average, strict=True):
         assert torch.allclose(kept.state_dict()[name], theirs, atol=1e-6), name
-    assert history[-1]["eval_correct"] == correct(kept, data, recipe)
+    assert history[-1].eval_correct == correct(kept, data, recipe)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_batchnorm_is_recomputed_from_images_as_they_are_tested(data, ema):
+    """With momentum 1 and one batch, BatchNorm's own mean is that of its inputs: here the first convolution's."""
+    model, recipe = built(Model_8), Recipe(epochs=1, deslant=True, rotation=9.0, ema=ema, bn_images=100)
+    train(model, data, recipe, 0, precision=torch.float32)
+    images = normalise(preprocess(data.train_images[:100], recipe, data.statistics), data.statistics)
+    convolution, batchnorm = model[0][0], model[0][1]
+    with torch.no_grad():
+        expected = convolution(images).mean((0, 2, 3))
+    assert torch.allclose(batchnorm.running_mean, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.5])
@@ -262,7 +278,9 @@ def test_a_trained_model_is_left_ready_to_predict(data, ema):
     assert not any(module.training for module in model.modules())
 
 
-@pytest.mark.parametrize("other", [{"rotation": 0.0, "scale": 0.0}, {"settle": 0.0, "settle_to": 0.0}])
+@pytest.mark.parametrize(
+    "other", [{"rotation": 0.0, "scale": 0.0}, {"augmentation_decay": 0.0, "augmentation_factor": 0.0}]
+)
 def test_arms_see_the_images_in_the_same_order(data, monkeypatch, other):
     """What an arm augments must not change which images come in which step."""
     orders = []
@@ -287,9 +305,9 @@ def record(function, kept):
 def test_one_epoch_on_real_mnist(real_root):
     """A floor that no broken loop reaches: one epoch of Model_8 on a sixth of the images."""
     recipe = replace(EVERYTHING, epochs=1)
-    history = train(built(Model_8), load_mnist(real_root, train_limit=10_000), recipe, seed=0)
-    assert history[-1]["eval_total"] == 10_000
-    assert history[-1]["eval_correct"] >= 9_600
+    history = train(built(Model_8), load_dataset(real_root, train_limit=10_000), recipe, seed=0)
+    assert history[-1].eval_total == 10_000
+    assert history[-1].eval_correct >= 9_600
 
 
 def test_data_stay_where_they_are(data):

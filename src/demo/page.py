@@ -1,0 +1,103 @@
+"""A page on which one draws a digit and watches the network read it: results/try.html, made from its weights."""
+
+import base64
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from src.demo.picture import BOX, SIDE
+from src.evidence.storage import write
+from src.learn.images import MAX_SHEAR, MAX_STEP, MIN_STEP
+from src.receptive_field import layers
+
+NAME = "try.html"
+TEMPLATE = Path(__file__).with_name("page.html")
+PLACE = "/* the network */ null"
+
+
+def save_page(readers, folder):
+    """Write the page of `readers`, the networks by name, and return its path."""
+    path = Path(folder) / NAME
+    write(path, page_html(readers))
+    return path
+
+
+def page_html(readers):
+    """Return the page of `readers`, the networks by name."""
+    content = {name: described(reader) for name, reader in readers.items()}
+    template = TEMPLATE.read_text(encoding="utf-8")
+    if template.count(PLACE) != 1:
+        raise ValueError(f"{TEMPLATE} must hold {PLACE} once, for the network to be put there")
+    return template.replace(PLACE, json.dumps(content, separators=(",", ":")))
+
+
+def described(reader):
+    """Describe a network as the page computes it: how an image is preprocessed, and the layers with their weights.
+
+    A layer ends where its maps are shown: after the pointwise layers behind a convolution or pooling. BatchNorm is a
+    factor and a summand for each channel. Weights are float32, as base64. Raises TypeError for a layer that the page
+    does not know.
+    """
+    model, recipe, statistics = reader.model, reader.recipe, reader.statistics
+    found, start = [], 0.0
+    steps = iter(module for module in model.modules() if not isinstance(module, nn.Sequential))
+    pending = next(steps)
+    for layer in layers(model):
+        operations = [_operation(pending)]
+        pending = next(steps, None)
+        while pending is not None and not isinstance(pending, (nn.Conv2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d)):
+            operations += [] if isinstance(pending, nn.Flatten) else [_operation(pending)]
+            pending = next(steps, None)
+        before = found[-1]["jump"] if found else 1
+        start += ((layer.kernel - 1) / 2 - layer.padding) * before
+        found.append(
+            {
+                "shape": [*layer.shape, 1, 1][:3],
+                "field": layer.receptive_field,
+                "jump": layer.jump,
+                "start": start,  # of the image's pixels, the one in the middle of what the first unit sees
+                "operations": operations,
+            }
+        )
+    return {
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "preprocess": {
+            "deslant": recipe.deslant, "sizeNormalisation": recipe.size_normalisation,
+            "zoom": [recipe.zoom_x, recipe.zoom_y], "ink": [statistics.ink_x, statistics.ink_y],
+            "maxShear": MAX_SHEAR, "minStep": MIN_STEP, "maxStep": MAX_STEP,
+            "mean": statistics.mean, "std": statistics.std,
+        },
+        "box": BOX,
+        "side": SIDE,
+        "layers": found,
+    }  # fmt: skip
+
+
+def _operation(module):
+    if isinstance(module, nn.Conv2d) and _has(module, bias=None, stride=(1, 1), dilation=(1, 1), groups=1):
+        outputs, inputs, size, _ = module.weight.shape
+        return {
+            "kind": "convolution", "inputs": inputs, "outputs": outputs, "size": size, "padding": module.padding[0],
+            "weights": _text(module.weight),
+        }  # fmt: skip
+    if isinstance(module, nn.BatchNorm2d):
+        factor = module.weight.double() / (module.running_var.double() + module.eps).sqrt()
+        summand = module.bias.double() - factor * module.running_mean.double()
+        return {"kind": "scale", "factor": _text(factor), "summand": _text(summand)}
+    if isinstance(module, nn.MaxPool2d) and _has(module, kernel_size=2, stride=2, padding=0):
+        return {"kind": "pool"}
+    if isinstance(module, nn.Hardswish):
+        return {"kind": "hardswish"}
+    if isinstance(module, nn.AdaptiveAvgPool2d):
+        return {"kind": "average"}
+    raise TypeError(f"the page does not know {module}: teach src/demo/page.html and src/demo/page.py")
+
+
+def _has(module, **settings):
+    return all(getattr(module, name) == value for name, value in settings.items())
+
+
+def _text(values):
+    return base64.b64encode(values.detach().cpu().to(torch.float32).contiguous().numpy().tobytes()).decode()

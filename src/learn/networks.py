@@ -1,0 +1,162 @@
+"""Every network by its name: the models of the steps, and variants of them that only studies use.
+
+A variant is named for the model that it varies. All take images (N, 1, 28, 28); Model_7's variants return logits
+(N, 20) as it does, the others (N, 10).
+"""
+
+import functools
+import inspect
+import re
+
+import torch
+from torch import nn
+
+from src import model as models
+from src.model import conv_bn_hardswish, conv_bn_relu, conv_pool_bn_hardswish, conv_relu, conv_relu_bn
+from src.receptive_field import receptive_field
+
+# ---------------------------------------------------------------- names
+
+
+def named(name):
+    """Return what makes the network of a name: a class, or for "Model_8_Widths(7, 7, 8, 8, 8)" a function.
+
+    Raises ValueError for a name that stands for no network.
+    """
+    found = re.fullmatch(r"(\w+)(?:\((\d+(?:, \d+)*)\))?", name)
+    made = found and (getattr(models, found[1], None) or globals().get(found[1]))
+    if not (inspect.isclass(made) and issubclass(made, nn.Module)):
+        raise ValueError(f"{name} is no network of src/model.py or src/learn/networks.py: correct the name, or add it")
+    return functools.partial(made, *map(int, found[2].split(", "))) if found[2] else made
+
+
+def name_of(network):
+    """Return the name by which `named` finds a class, or a function made by functools.partial."""
+    if isinstance(network, functools.partial):
+        return f"{network.func.__name__}({', '.join(map(str, network.args))})"
+    return network.__name__
+
+
+@functools.cache
+def facts(name):
+    """Return a network's number of parameters, and its receptive field in pixels and that before its global average.
+
+    The fields are None where they are not known, or where there is no such average.
+    """
+    with torch.random.fork_rng(devices=[]):
+        model = named(name)()
+    return sum(p.numel() for p in model.parameters()), *receptive_field(model)
+
+
+# ---------------------------------------------------------------- Model_7 without its dropout
+
+
+class Model_7_NoDropout(nn.Sequential):
+    """Model_7 without its seven dropouts: 7,974 parameters, receptive field 22 before the average."""
+
+    def __init__(self):
+        super().__init__(
+            conv_relu_bn(1, 6, bias=False), conv_relu_bn(6, 8, bias=False), conv_relu(8, 8, kernel=1, bias=False),
+            nn.MaxPool2d(2),
+            conv_relu_bn(8, 10, bias=False), conv_relu_bn(10, 14, bias=False),
+            conv_relu_bn(14, 16, bias=False), conv_relu_bn(16, 20, padding=1, bias=False),
+            nn.AvgPool2d(6), nn.Conv2d(20, 20, 1, bias=False), nn.Flatten(),
+        )  # fmt: skip
+
+
+class Model_7_NoDropoutTwoPoolings(nn.Sequential):
+    """The same, a second pooling in place of three unpadded convolutions' borders.
+
+    7,974 parameters, receptive field 32 before the average.
+    """
+
+    def __init__(self):
+        super().__init__(
+            conv_relu_bn(1, 6, bias=False), conv_relu_bn(6, 8, bias=False), conv_relu(8, 8, kernel=1, bias=False),
+            nn.MaxPool2d(2),
+            conv_relu_bn(8, 10, padding=1, bias=False), conv_relu_bn(10, 14, padding=1, bias=False),
+            nn.MaxPool2d(2),
+            conv_relu_bn(14, 16, padding=1, bias=False), conv_relu_bn(16, 20, padding=1, bias=False),
+            nn.AvgPool2d(6), nn.Conv2d(20, 20, 1, bias=False), nn.Flatten(),
+        )  # fmt: skip
+
+
+# ---------------------------------------------------------------- Model_8 with one thing changed
+
+
+class Model_8_ReLU(nn.Sequential):
+    """Model_8 with ReLU in place of Hardswish: 7,996 parameters."""
+
+    def __init__(self):
+        super().__init__(
+            conv_bn_relu(1, 8),
+            nn.Conv2d(8, 8, 3, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(8), nn.ReLU(),
+            conv_bn_relu(8, 16, padding=1),
+            nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(16), nn.ReLU(),
+            conv_bn_relu(16, 16, padding=1),
+            nn.Conv2d(16, 10, 3, bias=False), nn.BatchNorm2d(10),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        )  # fmt: skip
+
+
+class Model_8_ActivationFirst(nn.Sequential):
+    """Model_8 with BatchNorm after Hardswish, as both published attempts have it after ReLU: 7,996 parameters."""
+
+    def __init__(self):
+        super().__init__(
+            nn.Conv2d(1, 8, 3, bias=False), nn.Hardswish(), nn.BatchNorm2d(8),
+            nn.Conv2d(8, 8, 3, bias=False), nn.MaxPool2d(2), nn.Hardswish(), nn.BatchNorm2d(8),
+            nn.Conv2d(8, 16, 3, padding=1, bias=False), nn.Hardswish(), nn.BatchNorm2d(16),
+            nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.Hardswish(), nn.BatchNorm2d(16),
+            nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.Hardswish(), nn.BatchNorm2d(16),
+            nn.Conv2d(16, 10, 3, bias=False), nn.BatchNorm2d(10),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        )  # fmt: skip
+
+
+class Model_8_ThirdPooling(nn.Sequential):
+    """Model_8 with a third pooling before the last convolution, as in attempt A, for the average: 7,996 parameters."""
+
+    def __init__(self):
+        super().__init__(
+            conv_bn_hardswish(1, 8), conv_pool_bn_hardswish(8, 8),
+            conv_bn_hardswish(8, 16, padding=1), conv_pool_bn_hardswish(16, 16, padding=1),
+            conv_pool_bn_hardswish(16, 16, padding=1),
+            nn.Conv2d(16, 10, 3, bias=False), nn.BatchNorm2d(10),
+            nn.Flatten(),
+        )  # fmt: skip
+
+
+class Model_8_Dropout(nn.Sequential):
+    """Model_8 with dropout 0.1 after each of its first five blocks, as Model_7 has it: 7,996 parameters."""
+
+    def __init__(self):
+        super().__init__(
+            conv_bn_hardswish(1, 8), nn.Dropout(0.1),
+            conv_pool_bn_hardswish(8, 8), nn.Dropout(0.1),
+            conv_bn_hardswish(8, 16, padding=1), nn.Dropout(0.1),
+            conv_pool_bn_hardswish(16, 16, padding=1), nn.Dropout(0.1),
+            conv_bn_hardswish(16, 16, padding=1), nn.Dropout(0.1),
+            nn.Conv2d(16, 10, 3, bias=False), nn.BatchNorm2d(10),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        )  # fmt: skip
+
+
+# ---------------------------------------------------------------- Model_8 in other sizes
+
+
+class Model_8_Widths(nn.Sequential):
+    """Model_8's plan with other numbers of channels in its first five layers."""
+
+    def __init__(self, *widths):
+        super().__init__(
+            conv_bn_hardswish(1, widths[0]),
+            conv_pool_bn_hardswish(widths[0], widths[1]),
+            conv_bn_hardswish(widths[1], widths[2], padding=1),
+            conv_pool_bn_hardswish(widths[2], widths[3], padding=1),
+            conv_bn_hardswish(widths[3], widths[4], padding=1),
+            nn.Conv2d(widths[4], 10, 3, bias=False),
+            nn.BatchNorm2d(10),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )

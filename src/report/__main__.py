@@ -1,0 +1,99 @@
+"""Bring every figure, table and number that is made from evidence in line with it: `python -m src.report`.
+
+Tables stand between <!-- table: name --> and <!-- /table -->, numbers in prose between <!-- = expression --> and
+<!-- / -->, in README.md, in the notebooks' Markdown and in results/search/README.md.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import jinja2
+
+from src import ROOT, shown
+from src import model as models
+from src.evidence.records import STEPS, path_to, read_named, steps, studies
+from src.evidence.storage import RESULTS, write
+from src.report import figures, text
+
+TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(\n<!-- /table -->)", re.DOTALL)
+NUMBER = re.compile(r"(<!-- = (.+?) -->).*?(<!-- / -->)", re.DOTALL)
+# How the evidence of a study is drawn.
+DRAWN = {
+    "model_8": figures.strip, "raw_images": figures.strip, "model_9": figures.strip, "three_epochs": figures.strip,
+    "published_models": figures.strip, "model_7": figures.forest, "layout": figures.forest,
+    "ablation_images": figures.forest, "ablation_training": figures.forest, "ablation_network": figures.forest,
+    "frontier": figures.frontier,
+}  # fmt: skip
+
+
+def texts():
+    """Return what README.md, the notebooks and the page of the search should say, by path."""
+    benchmark = json.loads((RESULTS / "benchmark.json").read_text(encoding="utf-8"))
+    tables = {
+        "claims": text.claims_table(),
+        "network": f"```python\n{text.layer_lines(models.Model_8)}\n```",
+        "steps": text.steps_table(steps()),
+        "speed": text.speed_table(benchmark),
+        "search": text.search_tables(studies(kind="search")),
+        "claims_of_step": text.claims_table("../results"),
+    } | {f"Step{k}": text.card_table(read_named(f"Step{k}")) for k in STEPS}
+    words = text.vocabulary()
+    found = {}
+    for path in (ROOT / "README.md", RESULTS / "search" / "README.md"):
+        found[path] = filled(path.read_text(encoding="utf-8"), tables, words)
+    for step in STEPS:
+        path = ROOT / "notebooks" / f"Step{step}.ipynb"
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        for cell in notebook["cells"]:
+            if cell["cell_type"] == "markdown":
+                cell["source"] = filled("".join(cell["source"]), tables, words).splitlines(keepends=True)
+        found[path] = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+    return found
+
+
+def filled(markdown, tables, words):
+    """Fill in the tables, and the numbers that expressions over `words` give. Raises ValueError for one that fails."""
+    expressions = jinja2.Environment(undefined=jinja2.StrictUndefined)
+
+    def number(match):
+        try:
+            value = expressions.compile_expression(match[2], undefined_to_none=False)(**words)
+            return f"{match[1]}{value}{match[3]}"
+        except (jinja2.TemplateError, AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"<!-- = {match[2]} --> cannot be computed: {error}") from None
+
+    def table(match):
+        if match[2] not in tables:
+            raise ValueError(f"<!-- table: {match[2]} --> is no table: use one of {', '.join(tables)}")
+        return match[1] + tables[match[2]] + match[3]
+
+    return NUMBER.sub(number, TABLE.sub(table, markdown))
+
+
+def pictures():
+    """Draw every figure of results/ from the evidence: yield its path and its PNG bytes."""
+    found = steps()
+    for step in found:
+        yield RESULTS / f"{step.name}.png", figures.png(figures.step_curves(step))
+    if found:
+        yield RESULTS / "overview.png", figures.png(figures.overview(found))
+    for name, draw in DRAWN.items():
+        yield path_to(name).with_suffix(".png"), figures.png(draw(read_named(name)))
+
+
+def main():
+    try:
+        made = {path: content.encode() for path, content in texts().items()} | dict(pictures())
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
+    for path, content in made.items():
+        same = Path(path).exists() and path.read_bytes() == content
+        if not same:
+            write(path, content)
+        print(f"{shown(path)}: {'up to date' if same else 'rewritten'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""A run's epochs as they come: one printed row each, and above them a line that says how long it will take."""
+
+import time
+
+from IPython.display import display
+
+from src.report.text import percent
+
+HEADER = "epoch       lr  train loss  train accuracy  test loss  test accuracy  seconds"
+
+
+class Progress:
+    """Show the epochs of one run; called by training after each step.
+
+    The rows are printed, so that `papermill --log-output` shows them in the terminal; the line above is updated in
+    place, so that the saved notebook holds the last of it only.
+    """
+
+    def __init__(self, title, recipe):
+        self.title, self.recipe, self.started, self.updated, self.before, self.rows = title, recipe, None, 0.0, 0.0, 0
+        self.line = display({"text/plain": f"{title}: starting"}, raw=True, display_id=True)
+
+    def __call__(self, history, epoch, fraction):
+        """Show how far training is, once a second: `fraction` of `epoch`, after the epochs of `history`."""
+        self._print(history)
+        now = time.perf_counter()
+        done = len(history) + (fraction if len(history) < epoch else 0)
+        if self.started is None:
+            self.started, self.before = now, done
+        if now - self.updated < 1:
+            return
+        self.updated = now
+        left = ""
+        if done > self.before:
+            seconds = (now - self.started) / (done - self.before) * (self.recipe.epochs - done)
+            left = f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"
+        self._say(f"epoch {epoch} of {self.recipe.epochs}, {fraction:.0%} of it{left}")
+
+    def finish(self, trained):
+        """Print what is left of a finished run, and say what it took."""
+        run = trained.run
+        self._print(run.history)
+        how = f"{len(run.history)} epochs in {sum(epoch.seconds for epoch in run.history):.0f} s"
+        if trained.kept:
+            how += ", trained by an earlier execution and picked up (fresh trains anew)"
+        self._say(how)
+
+    def _print(self, history):
+        if history and not self.rows:
+            print(HEADER)
+        for epoch in history[self.rows :]:
+            print(
+                f"{epoch.epoch:5}  {epoch.lr:7.5f}  {epoch.train_loss:10.4f}  {percent(epoch.train_accuracy):>14}  "
+                f"{epoch.eval_loss:9.4f}  {percent(epoch.accuracy):>13}  {epoch.seconds:7.1f}",
+                flush=True,
+            )
+        self.rows = len(history)
+
+    def _say(self, what):
+        self.line.update({"text/plain": f"{self.title}: {what}"}, raw=True)

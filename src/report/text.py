@@ -1,0 +1,291 @@
+"""Every table and number of README, cards and notebooks: typed records in, Markdown or lines of text out."""
+
+import inspect
+import json
+import re
+import statistics
+import textwrap
+
+from src import model as models
+from src.evidence.intervals import differences_to_first, mean_over_seeds, paired_difference, pass_rate_interval
+from src.evidence.records import path_to, read_named, seeds_text
+from src.evidence.storage import RESULTS
+from src.studies import public
+
+# README's first table: its label, the study, the arm.
+CLAIMS = (
+    ("Model_8", "model_8", "Model_8"),
+    ("Model_8, raw images", "raw_images", "Model_8, raw images"),
+    ("Model_9", "model_9", "Model_9"),
+    ("Model_8, 3 epochs", "three_epochs", "Model_8, 3 epochs"),
+)
+
+# ---------------------------------------------------------------- numbers as words
+
+
+def percent(value):
+    """Write a percentage with two decimals: what 10,000 images can tell."""
+    return f"{value:.2f} %"
+
+
+def field_text(receptive_field):
+    """Write a receptive field and that before a global average, where they are known."""
+    field, before = receptive_field
+    if field is None:
+        return "–"
+    return f"{before}, then {field} by averaging" if before else str(field)
+
+
+def accuracy_text(values):
+    """Write an accuracy in percent, of several runs their mean and standard deviation; "–" of none."""
+    values = list(values)
+    if not values:
+        return "–"
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
+    mean = mean_over_seeds(values)
+    return f"{mean.mean:.2f} ± {mean.sd:.2f}"
+
+
+def held_text(arm, target):
+    """Write in how many runs the target is met."""
+    return f"{arm.held(target)}\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}{len(arm.runs)}"
+
+
+def interval_text(mean):
+    """Write the 95 % interval of a Mean."""
+    return f"{mean.low:.3f} to {mean.high:.3f}"
+
+
+def mean_of(arm):
+    """Return the Mean of an arm's final accuracies in percent."""
+    return mean_over_seeds(list(arm.finals.values()))
+
+
+def rate_text(arm, target):
+    """Write the 95 % interval of the rate of runs that meet the target."""
+    low, high = pass_rate_interval(arm.held(target), len(arm.runs))
+    return f"{100 * low:.0f} to {100 * high:.0f} %"
+
+
+def published_text(name, arm):
+    """Write how a rebuilt model compares with its write-up; None for a model of ours."""
+    compared = public.difference_to_published(name, arm)
+    if compared is None:
+        return None
+    best, theirs, difference, chance = compared
+    return (
+        f"best epoch {best:.2f}, published {theirs:.2f}, one run each: "
+        f"{'within' if chance else 'outside'} what chance explains ({difference:+.2f})"
+    )
+
+
+def table(*rows, right=()):
+    """Write a Markdown table: the first row is its head; the columns that `right` numbers are flush right."""
+    head, *body = rows
+    rule = ["-:" if column in right else "-" for column in range(len(head))]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *body))
+
+
+# ---------------------------------------------------------------- tables of README and the cards
+
+
+def card_table(step):
+    """Write the Result table of a step's card: one row for each model."""
+    target = step.target
+    rows = [
+        (
+            "model", "parameters", "receptive field", "training, %", "test, %",
+            f"lowest of the last {target.last_epochs}, %", f"{100 * target.accuracy:.1f} % held", "published: best, %",
+        )
+    ]  # fmt: skip
+    for name, arm in step.arms.items():
+        training = [run.fit.accuracy if run.fit else run.history[-1].train_accuracy for run in arm.runs]
+        published = f"{public.rebuilt()[name]:.2f}" if name in public.rebuilt() else ""
+        rows.append(
+            (
+                name, f"{arm.parameters:,}", field_text(arm.receptive_field), accuracy_text(training),
+                f"**{accuracy_text(arm.finals.values())}**", f"{arm.lowest(target):.2f}", held_text(arm, target),
+                published,
+            )
+        )  # fmt: skip
+    return table(*rows, right=(1, 3, 4, 5, 7))
+
+
+def claims_table(folder=RESULTS.name):
+    """Write README's first table: what the studies found over their runs. `folder` is results/ seen from the text."""
+    rows = [("model", "runs that hold 99.4 %", "mean final, %", "parameters", "epochs")]
+    for label, study, name in CLAIMS:
+        evidence = read_named(study)
+        arm = evidence.arms[name]
+        epochs = len(arm.runs[0].history)
+        rows.append(
+            (
+                f"[{label}]({path_to(study, folder).as_posix()})",
+                f"**{held_text(arm, evidence.target)}**" + (" at the end" if evidence.target.last_epochs == 1 else ""),
+                f"**{mean_of(arm).mean:.3f}**", f"{arm.parameters:,}", str(epochs),
+            )
+        )  # fmt: skip
+    return table(*rows, right=(2, 3, 4))
+
+
+def steps_table(steps):
+    """Write README's table: one row for each model of the steps."""
+    rows = [("step", "model", "this run ≥ target", "final, %", "lowest of the last 5, %", "parameters", "what it is")]
+    for step in steps:
+        number, target = step.name.removeprefix("Step"), step.target
+        link = f"[{number}](notebooks/{step.name}.ipynb)"
+        for name, arm in step.arms.items():
+            held = "yes" if arm.held(target) == len(arm.runs) else "no"
+            rows.append(
+                (
+                    link, name, f"{held} ({100 * target.accuracy:.1f})", accuracy_text(arm.finals.values()),
+                    f"{arm.lowest(target):.2f}", f"{arm.parameters:,}", idea(name),
+                )
+            )  # fmt: skip
+            link = ""
+    return table(*rows, right=(3, 4, 5))
+
+
+def search_tables(studies):
+    """Write what the studies on the validation split found: one table for each question."""
+    return "\n\n".join(map(search_table, studies))
+
+
+def search_table(study):
+    """Write what one study on the validation split found."""
+    rows = [(f"[runs]({study.name}.json)", "parameters", "seeds", "final accuracy, %", "lowest, %", "loss")]
+    for name, arm in study.arms.items():
+        last = study.target.last_epochs if len(arm.runs[0].history) > study.target.last_epochs else 1
+        lowest = min(epoch.accuracy for run in arm.runs for epoch in run.history[-last:])
+        rows.append(
+            (
+                f"**{name}**" if name == study.chosen else name, f"{arm.parameters:,}",
+                seeds_text(arm.finals).split(" ", 1)[1], with_error(arm.finals.values(), 3), f"{lowest:.2f}",
+                with_error([run.history[-1].eval_loss for run in arm.runs], 4),
+            )
+        )  # fmt: skip
+    return f"### {study.question}\n\n{table(*rows, right=(1, 3, 4, 5))}"
+
+
+def with_error(values, digits):
+    """Write the mean of one value a run and its standard error."""
+    values = list(values)
+    mean = mean_over_seeds(values)
+    return f"{mean.mean:.{digits}f} ± {mean.sd / len(values) ** 0.5:.{digits}f}"
+
+
+def speed_table(benchmark):
+    """Write the table of results/benchmark.json."""
+    where = benchmark["environment"]
+    rows = [("training Model_8", "epochs", "seconds in all", "seconds an epoch", "peak memory, MiB")]
+    for label, loop in (("ours, the recipe for few epochs", "ours"), ("the published kind of loop", "published")):
+        timed = benchmark[loop]
+        rows.append(
+            (
+                label, str(len(timed["epochs"])), f"**{timed['total_seconds']:.0f}**",
+                f"{statistics.mean(timed['epochs']):.1f}", f"{timed['peak_memory_mib']:,}",
+            )
+        )  # fmt: skip
+    ours, theirs = benchmark["ours"], benchmark["published"]
+    slower = statistics.mean(theirs["epochs"]) / statistics.mean(ours["epochs"])
+    note = (
+        f"The published kind of loop takes **{benchmark['ratio']:.1f} times as long**: "
+        f"{len(theirs['epochs']) / len(ours['epochs']):.0f} times the epochs, and "
+        f"{slower:.1f} times the seconds an epoch. It computes in float32, on images that PIL turns one at a time; "
+        f"ours in {where['precision']}, on whole batches. One `python -m src.studies.benchmark` timed both on "
+        f"{where['threads']} cores of an {where['processor']}, preprocessing, augmentation and scoring included; ours "
+        f"is the median of {len(ours['runs'])} runs."
+    )
+    return table(*rows, right=range(1, 5)) + "\n\n" + note
+
+
+def layer_lines(model_class):
+    """Return the lines of src/model.py that list a model's layers."""
+    listed = re.search(r"super\(\).__init__\(\n(.*?)\n +\)\n", inspect.getsource(model_class), re.DOTALL)[1]
+    return textwrap.dedent(listed)
+
+
+def idea(name):
+    """Return the idea of a model: its docstring up to the count of parameters."""
+    return re.match(r"(.*?): [\d,]+ parameters", getattr(models, name).__doc__)[1]
+
+
+# ---------------------------------------------------------------- tables that a notebook prints
+
+
+def step_lines(step, compare=True):
+    """Write the table that ends a notebook: target and what was measured; `compare` with what is published."""
+    target = step.target
+    yield f"Target: {target}.\n"
+    lowest_of = f"lowest of the last {target.last_epochs}, %"
+    yield f"{'model':8}  {'parameters':>10}  {'final epoch, %':>14}  {lowest_of:>23}  held"
+    for name, arm in step.arms.items():
+        yield (
+            f"{name:8}  {arm.parameters:>10,}  {accuracy_text(arm.finals.values()):>14}  {arm.lowest(target):>23.2f}  "
+            f"{arm.held(target)} of {len(arm.runs)} runs"
+        )
+        if compare and (published := published_text(name, arm)):
+            yield f"{'':8}  {published}"
+
+
+def seeds_lines(studies):
+    """Write how studies ended over their runs."""
+    width = max(len(name) for study in studies for name in study.arms)
+    yield f"{'':{width}}  epochs  mean, %  95 % interval        sd  lowest  held (95 % interval)"
+    for study in studies:
+        for name, arm in study.arms.items():
+            mean = mean_of(arm)
+            yield (
+                f"{name:{width}}  {len(arm.runs[0].history):>6}  {mean.mean:.3f}   {interval_text(mean)}  {mean.sd:.3f}"
+                f"  {arm.lowest(study.target):6.2f}  {arm.held(study.target)} of {len(arm.runs)} "
+                f"({rate_text(arm, study.target)})"
+            )
+
+
+def changes_lines(study):
+    """Write what each change in a study makes of its first arm."""
+    difference = differences_to_first({name: arm.finals for name, arm in study.arms.items()})
+    width = max(map(len, study.arms))
+    yield f"{'':{width}}  parameters  mean, %  lowest  minus the first, 95 % interval"
+    for name, arm in study.arms.items():
+        gap = f"{difference[name].mean:+.3f}  ({interval_text(difference[name])})" if name in difference else ""
+        lowest = arm.lowest(study.target)
+        yield f"{name:{width}}  {arm.parameters:>10,}  {mean_of(arm).mean:7.3f}  {lowest:6.2f}  {gap}".rstrip()
+
+
+# ---------------------------------------------------------------- numbers in prose
+
+
+class Told:
+    """One arm, for numbers in prose: every attribute is text."""
+
+    def __init__(self, study, name=""):
+        self._study = read_named(study)
+        self._arm = self._study.arms[name] if name else next(iter(self._study.arms.values()))
+        mean = mean_of(self._arm)
+        self.mean, self.mean2, self.sd, self.interval = (
+            f"{mean.mean:.3f}", f"{mean.mean:.2f}", f"{mean.sd:.3f}", interval_text(mean),
+        )  # fmt: skip
+        target = self._study.target
+        self.held, self.lowest = held_text(self._arm, target), f"{self._arm.lowest(target):.2f}"
+        self.runs, self.rate = str(len(self._arm.runs)), rate_text(self._arm, target)
+        self.parameters = f"{self._arm.parameters:,}"
+
+    def minus(self, other):
+        """Return the paired difference to another arm, as text: its `points` without a sign, its `interval`."""
+        gap = paired_difference(self._arm.finals, other._arm.finals)
+        return {"points": f"{abs(gap.mean):.2f}", "interval": interval_text(gap)}
+
+
+def vocabulary():
+    """Return the names that an expression in a text may use."""
+    comparable = [run for run in public.runs() if run.keeps_to_the_assignment]
+    holding = [run for run in comparable if min(run.accuracies[-5:]) >= 99.4]
+    return {
+        "arm": Told,
+        "benchmark": json.loads((RESULTS / "benchmark.json").read_text(encoding="utf-8")),
+        "public": {
+            "runs": len(comparable), "holding": len(holding), "best": f"{max(run.best for run in comparable):.2f}",
+        },
+    }  # fmt: skip

@@ -1,0 +1,237 @@
+"""Carry out a study: `python -m src.studies.run results/studies/model_8.json`, or with `--seeds 0-4` a part of it.
+
+The file names networks, recipes and seeds; a study is a list of calls of `fit`, which Ray carries out, one to a core.
+With RAY_ADDRESS set they go to that cluster, code and data with them. Every finished run is kept in .runs/: a study
+that was stopped goes on, and a machine that is lost costs the runs that it was at, which Ray starts again elsewhere.
+Only a complete study on all of MNIST replaces the file; anything less goes to .runs/trial/.
+"""
+
+import argparse
+import logging
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import ray
+import torch
+
+from src import ROOT, shown
+from src.evidence.fingerprint import fingerprint
+from src.evidence.records import read_evidence, write_evidence
+from src.evidence.runs import fit, git_commit, keep, kept
+from src.evidence.storage import KEPT, TRIAL, check_writable
+from src.learn.data import DataError, load_dataset
+from src.learn.networks import named
+
+THREADS = 1  # two runs with a thread each get more done than one run with two
+MOST_SEEDS = 1000
+RETRIES = 4  # of a run whose machine is lost
+JOIN_SECONDS = 20
+
+
+class ClusterError(RuntimeError):
+    """Say in one sentence why no cluster could be reached."""
+
+
+def run_study(path, seeds=None, train_limit=None, fresh=False):
+    """Carry out a study's runs, but those that are kept, and write its evidence.
+
+    `seeds` stand in for the study's own; `fresh` forgets what is kept. Returns the path that was written, None where no
+    run was finished, and the failed runs as a list of (arm, seed, reason): a failed run does not stop the rest. Raises
+    ValueError for a file that is no evidence, DataError, ClusterError, and OSError where nothing can be written.
+    """
+    study = read_evidence(path)
+    check_writable(KEPT)
+    data = load_dataset(split=study.split, train_limit=train_limit)
+    jobs = {
+        (name, seed): (named(arm.network), data, arm.recipe, seed)
+        for seed in seeds or study.seeds
+        for name, arm in study.arms.items()
+    }
+    progress = Progress(study, len(jobs))
+    with Workers() as workers:
+        for key, outcome in workers.fit(jobs, fresh):
+            progress.add(*key, outcome)
+    if not any(progress.runs.values()):
+        return None, progress.failed
+    found = study.with_runs({name: sorted(runs, key=lambda run: run.seed) for name, runs in progress.runs.items()})
+    if data.official and train_limit is None and seeds is None and found.complete:
+        return write_evidence(fingerprinted(found), path), progress.failed
+    return write_evidence(found, TRIAL / Path(path).name), progress.failed
+
+
+def fingerprinted(evidence):
+    """Return evidence with the fingerprint of each arm."""
+    data = load_dataset()
+    arms = {
+        name: replace(arm, fingerprint=fingerprint(named(arm.network), arm.recipe, data))
+        for name, arm in evidence.arms.items()
+    }
+    return replace(evidence, arms=arms)
+
+
+class Workers:
+    """Ray's processes, here or on the cluster at RAY_ADDRESS; started when the first run needs one."""
+
+    def __enter__(self):
+        self.folder = None
+        return self
+
+    def __exit__(self, *_):
+        ray.shutdown()
+
+    def fit(self, jobs, fresh=False):
+        """Call `fit` for each of `jobs`, a dict of (network, data, recipe, seed), and keep the runs.
+
+        Yields each job's key, and the Trained run or the exception that it ended with, as they come. Raises
+        ClusterError.
+        """
+        futures = {}
+        for key, job in jobs.items():
+            if not fresh and (trained := kept(*job)):
+                yield key, trained
+                continue
+            if not ray.is_initialized():
+                self.folder = _connect()
+            network, data, recipe, seed = job
+            if not futures:
+                shared = ray.put(data)
+            futures[_fit.remote(network, shared, recipe, seed, self.folder, fresh)] = key
+        while futures:
+            (future,), _ = ray.wait(list(futures))
+            key = futures.pop(future)
+            try:
+                trained = ray.get(future)
+                keep(trained, *jobs[key])
+                yield key, trained
+            except (ray.exceptions.RayTaskError, ray.exceptions.RayError) as error:
+                yield key, error
+
+
+@ray.remote(num_cpus=1, max_retries=RETRIES)
+def _fit(network, data, recipe, seed, folder, fresh):
+    torch.set_num_threads(THREADS)
+    return fit(network, data, recipe, seed, folder=folder or KEPT, fresh=fresh)
+
+
+def _connect():
+    """Start Ray here, or join the cluster at RAY_ADDRESS within 30 s, and send src/ to it.
+
+    Returns the folder in which runs are kept, None where it is each machine's own.
+    """
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    if address != "local":
+        _try(address)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    variables = {"OMP_NUM_THREADS": str(THREADS), "MNIST_COMMIT": git_commit()}
+    with tempfile.TemporaryDirectory() as job:
+        shutil.copytree(ROOT / "src", f"{job}/src", ignore=shutil.ignore_patterns("__pycache__"))
+        ray.init(
+            address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR,
+            runtime_env={"working_dir": job, "env_vars": variables},
+        )  # fmt: skip
+    signal.signal(signal.SIGTERM, _stop)  # Ray has set one of its own
+    return str(KEPT) if address == "local" else None
+
+
+def _try(address):
+    """Join the cluster from another process first: a dead address would hold ray.init for many minutes."""
+    program = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False)"
+    try:
+        if address.startswith("ray://"):
+            raise ClusterError(
+                f"RAY_ADDRESS is {address}: start the study on a machine of the cluster, with RAY_ADDRESS=auto"
+            )
+        subprocess.run([sys.executable, "-c", program, address], timeout=JOIN_SECONDS, capture_output=True, check=True)
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
+        raise ClusterError(
+            f"RAY_ADDRESS is {address}, where no Ray cluster can be joined: correct it, start the cluster "
+            "(ray start --head), or unset it to use this machine alone"
+        ) from None
+
+
+def _stop(*_):
+    raise KeyboardInterrupt
+
+
+class Progress:
+    """The runs as they come in, printed."""
+
+    def __init__(self, study, planned):
+        self.study, self.planned, self.started = study, planned, time.perf_counter()
+        self.runs, self.failed, self.new = {name: [] for name in study.arms}, [], 0
+
+    def add(self, name, seed, outcome):
+        """Add a finished run, or the exception that it ended with, and print how its arm stands."""
+        if isinstance(outcome, Exception):
+            cause = getattr(outcome, "cause", None) or outcome
+            reason = f"{type(cause).__name__}: {(str(cause).strip() or 'no message').splitlines()[0]}"
+            self.failed.append((name, seed, reason))
+            print(f"FAILED: {name}, seed {seed}: {reason}", flush=True)
+        else:
+            run, runs = outcome.run, self.runs[name]
+            runs.append(run)
+            self.new += not outcome.kept
+            last = [epoch.accuracy for epoch in run.history[-self.study.target.last_epochs :]]
+            print(
+                f"{name}, seed {seed}: final {run.final:.2f} %, lowest of the last {len(last)} {min(last):.2f} %; "
+                f"mean of {len(runs)} so far {statistics.mean(r.final for r in runs):.3f} %"
+                f"{', kept from before' if outcome.kept else ''}",
+                flush=True,
+            )
+        self._count()
+
+    def _count(self):
+        done = sum(map(len, self.runs.values()))
+        left = self.planned - done - len(self.failed)
+        minutes = (time.perf_counter() - self.started) / 60 / max(1, self.new) * left
+        wait = f", about {minutes:.0f} min left" if left and self.new else ""
+        print(f"[{done} of {self.planned} done, {len(self.failed)} failed{wait}]", flush=True)
+
+
+def seeds_of(text):
+    """Read "0-29", "3" or "0,2,5-7" as a tuple of seeds. Raises argparse.ArgumentTypeError for anything else."""
+    seeds = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if last < first:
+            raise argparse.ArgumentTypeError(f"seeds must look like 0-29 or 0,2,5-7, got {text!r}")
+        if last >= 2**31 or len(seeds) + last - first >= MOST_SEEDS:
+            raise argparse.ArgumentTypeError(f"seeds must be at most {MOST_SEEDS} numbers below 2**31, got {text!r}")
+        seeds += range(first, last + 1)
+    if len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(f"a seed stands twice in {text!r}")
+    return tuple(seeds)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m src.studies.run", description=__doc__.split("\n")[0])
+    parser.add_argument("file", help="evidence, or a study declared in the same form")
+    parser.add_argument("--seeds", type=seeds_of, help="0-29 or 0,2,5-7: a trial with these seeds only")
+    parser.add_argument("--train-limit", type=int, help="a trial with so many training images only")
+    parser.add_argument("--fresh", action="store_true", help="train anew what an earlier execution has kept")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        path, failed = run_study(arguments.file, arguments.seeds, arguments.train_limit, arguments.fresh)
+    except (ClusterError, DataError, OSError, ValueError) as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        print("Stopped; what was finished is kept. Start the study again: it goes on where it was.", file=sys.stderr)
+        sys.exit(130)
+    print(f"Written: {shown(path)}" if path else "Not one run was finished: nothing is written.")
+    if failed:
+        sys.exit(f"{len(failed)} runs failed. Start the study again: it goes on with these.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Fingerprints: the committed evidence has those of today's code, and they notice what they must."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from src.evidence.fingerprint import deviation, fingerprint
+from src.evidence.records import STEPS, read_named, studies
+from src.learn import images, training
+from src.learn.data import load_dataset
+from src.learn.networks import named
+from src.report.text import CLAIMS
+
+ARMS = {f"{study} {name}": read_named(study).arms[name] for _, study, name in CLAIMS}
+
+
+@pytest.fixture(scope="module")
+def mnist(real_root):
+    return load_dataset(real_root)
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_claims_are_of_this_code(name, mnist):
+    arm = ARMS[name]
+    excess, what = deviation(fingerprint(named(arm.network), arm.recipe, mnist), arm.fingerprint)
+    assert excess <= 1, f"today's code does not do what {name} was made by: {what} is {excess:.0f} times too far off"
+
+
+@pytest.mark.slow
+def test_all_evidence_is_of_this_code(mnist):
+    seen = {}
+    for evidence in [*studies(), *studies(kind="search"), *(read_named(f"Step{k}") for k in STEPS)]:
+        for name, arm in evidence.arms.items():
+            key = (arm.network, arm.recipe)
+            if key not in seen:
+                seen[key] = fingerprint(named(arm.network), arm.recipe, mnist)
+            excess, what = deviation(seen[key], arm.fingerprint)
+            assert excess <= 1, f"{evidence.name}, {name}: {what} is {excess:.0f} times too far off"
+
+
+def with_padding(monkeypatch):
+    sample = images.grid_sample
+    monkeypatch.setattr(images, "grid_sample", lambda *a, **o: sample(*a, **(o | {"padding_mode": "border"})))
+
+
+def with_longer_shifts(monkeypatch):
+    resample = images.resample
+
+    def shifted(pictures, maps, displacement=None):
+        return resample(pictures, maps._replace(offset=maps.offset * 1.05), displacement)  # 2 / width to 2.1 / width
+
+    monkeypatch.setattr(images, "resample", shifted)
+
+
+def with_recipe(**change):
+    def plant(monkeypatch):
+        for function in ("make_optimizer", "ema_update"):
+            original = getattr(training, function)
+            faulty = lambda *a, original=original: original(*a[:-1], replace(a[-1], **change(a[-1])))  # noqa: E731
+            monkeypatch.setattr(training, function, faulty)
+            if function == "ema_update":
+                monkeypatch.setattr("src.evidence.fingerprint.ema_update", faulty)
+
+    change = change["change"]
+    return plant
+
+
+def with_late_decay(monkeypatch):
+    original = training.lr_factor
+
+    def late(recipe, total):
+        factor, decay = original(recipe, total), round(recipe.lr_decay * total)
+        return lambda step: factor(step - 1) if step == total - decay + 1 else factor(step)
+
+    monkeypatch.setattr(training, "lr_factor", late)
+
+
+def with_late_augmentation_decay(monkeypatch):
+    original = training.augmentation_schedule
+    monkeypatch.setattr(training, "augmentation_schedule", lambda *a: lambda step: original(*a)(max(0, step - 1)))
+
+
+def with_swapped_draws(monkeypatch):
+    affine = images.affine
+
+    def swapped(pictures, *, right, down, **rest):
+        return affine(pictures, right=down, down=right, **rest)
+
+    monkeypatch.setattr(images, "affine", swapped)
+
+
+FAULTS = {
+    "padding": with_padding,
+    "a shift of 2.1 / width": with_longer_shifts,
+    "learning rate + 1 %": with_recipe(change=lambda recipe: {"lr": recipe.lr * 1.01}),
+    "EMA decay": with_recipe(change=lambda recipe: {"ema": recipe.ema - 0.001 * (recipe.ema > 0)}),
+    "learning-rate decay a step late": with_late_decay,
+    "augmentation decay a step late": with_late_augmentation_decay,
+    "two draws swapped": with_swapped_draws,
+    "ReLU": lambda monkeypatch: monkeypatch.setattr(nn.Hardswish, "forward", lambda _, x: torch.relu(x)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [*FAULTS, "mean 0.1308"])
+def test_faults_are_noticed(fault, mnist, monkeypatch, record_property):
+    """By ten times what another processor's rounding is allowed, in one of the claims at least."""
+    if fault in FAULTS:
+        FAULTS[fault](monkeypatch)
+    else:
+        mnist = replace(mnist, statistics=replace(mnist.statistics, mean=0.1308))
+    found = {
+        name: deviation(fingerprint(named(arm.network), arm.recipe, mnist), arm.fingerprint)
+        for name, arm in ARMS.items()
+    }
+    print(f"{fault}:", {name: f"{excess:.3g} by {what}" for name, (excess, what) in found.items()})
+    assert max(found.values())[0] > 10

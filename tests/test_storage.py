@@ -1,0 +1,64 @@
+"""Files that are written whole or not at all, sealed, and set aside."""
+
+import os
+
+import pytest
+
+from src import ROOT, shown
+from src.evidence.storage import Damaged, check_writable, seal, set_aside, unseal, write
+
+
+def test_written_whole_with_its_folder(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    write(path, "caf\u00e9")
+    assert path.read_bytes() == b"caf\xc3\xa9"
+    write(path, b"\x00")
+    assert path.read_bytes() == b"\x00"
+    assert os.listdir(path.parent) == ["file.txt"]
+
+
+def test_a_write_that_fails_names_the_file_and_leaves_nothing(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match=r"folder cannot be written \(Is a directory\): make room or make it writable"):
+        write(tmp_path / "folder", "text")
+    assert os.listdir(tmp_path) == ["folder"]
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"inside cannot be written \((File exists|Not a directory)\)"):
+        write(tmp_path / "file" / "inside", "text")
+
+
+def test_sealed_content_comes_back(tmp_path):
+    for content in (b"", b"x", bytes(range(256))):
+        seal(tmp_path / "sealed", content)
+        assert unseal(tmp_path / "sealed") == content
+
+
+def test_every_bit_and_every_length_counts(tmp_path):
+    path = tmp_path / "sealed"
+    seal(path, b"some content")
+    whole = path.read_bytes()
+    flipped = [
+        whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :] for at in range(len(whole)) for bit in (0, 7)
+    ]
+    cut = [whole[:length] for length in range(len(whole))]
+    for content in [*flipped, *cut, whole + b"\x00"]:
+        path.write_bytes(content)
+        with pytest.raises(Damaged, match=r"sealed is damaged \(\d+ bytes with the wrong checksum\)"):
+            unseal(path)
+
+
+def test_what_is_set_aside_never_replaces_anything(tmp_path):
+    for number in (1, 2):
+        (tmp_path / "run.pt").write_text(str(number))
+        assert set_aside(tmp_path / "run.pt").name == f"run.pt.aside{number}"
+    assert sorted(path.read_text() for path in tmp_path.iterdir()) == ["1", "2"]
+
+
+def test_folders_are_tried_before_they_are_needed(tmp_path):
+    check_writable(tmp_path / "new")
+    assert os.listdir(tmp_path / "new") == []
+
+
+def test_names_do_not_show_the_machine(tmp_path):
+    assert shown(ROOT / "results" / "Step1.json") == "results/Step1.json"
+    assert shown(tmp_path / "out") == "out"

@@ -1,0 +1,89 @@
+"""The sentences and tables that are made from evidence, on histories worked out by hand."""
+
+import pytest
+
+from src.evidence.records import Target
+from src.model import Model_8
+from src.report import text
+from src.report.__main__ import filled
+from tests.helpers import HELD, LOST, arm, evidence, run
+
+
+def test_words_for_one_run_and_for_several():
+    one, target = arm(run(*HELD)), Target()
+    assert text.field_text(one.receptive_field) == "22, then 32 by averaging"
+    assert text.field_text((None, None)) == "–"
+    assert text.accuracy_text(one.finals.values()) == "99.51"
+    three = arm(run(*HELD), run(*HELD[:-1], 9_931, seed=1), run(*HELD[:-1], 9_941, seed=2))
+    assert text.accuracy_text(three.finals.values()) == "99.41 ± 0.10"
+    assert text.held_text(three, target).split() == ["2", "of", "3"]
+
+
+@pytest.mark.parametrize(
+    ("best", "verdict"),
+    [(9_942, "within what chance explains (+0.20)"), (9_943, "outside what chance explains (+0.21)")],
+)
+def test_comparison_with_the_published_best_epoch(best, verdict):
+    one = arm(run(9_000, best, 9_100))
+    assert text.published_text("Model_7", one) == (
+        f"best epoch {best / 100:.2f}, published 99.22, one run each: {verdict}"
+    )
+    assert text.published_text("Model_8", one) is None
+
+
+def test_card_and_tables_say_the_same():
+    step = evidence("Step3", Model_7=[HELD])
+    card, table, printed = text.card_table(step), text.steps_table([step]), text.step_lines(step)
+    for made in (card, table, "\n".join(printed)):
+        assert all(part in made for part in ("Model_7", "7,974", "99.51", "99.40"))
+    for made in (card, table):
+        assert len({line.count("|") for line in made.splitlines()}) == 1
+
+
+def test_a_study_is_shown_with_its_intervals():
+    study = evidence("model_8", Model_7=[HELD, HELD, LOST, (*HELD[:-1], 9_941)])
+    # 99.51 twice, 99.31 and 99.41: mean 99.435, sd 0.0957; t(3) = 3.182 times sd / 2 on both sides.
+    (_, line) = text.seeds_lines([study])
+    assert all(part in line for part in ("99.435", "99.283 to 99.587", "0.096", "99.31", "3 of 4 (19 to 99 %)"))
+
+
+def test_changes_are_differences_to_the_first_arm():
+    study = evidence("a", whole=[HELD, (*HELD[:-1], 9_941)], less=[(*HELD[:-1], 9_931), (*HELD[:-1], 9_923)])
+    _, first, second = text.changes_lines(study)
+    assert first.startswith("whole")
+    assert second.split()[:4] == ["less", "7,974", "99.270", "99.23"]
+    assert "-0.190  (-0.317 to -0.063)" in second  # t(1) = 12.706 times 0.01 on both sides
+
+
+def test_the_search_is_shown_with_what_was_chosen():
+    study = evidence("choice", this=[HELD, (*HELD[:-1], 9_941)], that=[LOST, LOST])
+    made = text.search_table(study.__class__(**(vars(study) | {"question": "Which?", "chosen": "this"})))
+    assert made.startswith("### Which?")
+    assert "| **this** | 7,974 | 0, 1 | 99.460 ± 0.050 | 99.40 | " in made
+    assert "| that | 7,974 | 0, 1 | 99.310 ± 0.000 | 99.31 | " in made
+
+
+def test_the_lines_of_a_model():
+    lines = text.layer_lines(Model_8).splitlines()
+    assert len(lines) == 9
+    assert lines[0] == "conv_bn_hardswish(1, 8),  # 8 x 26 x 26, RF 3"
+
+
+def test_tables_and_numbers_are_filled_in():
+    before = "a\n<!-- table: t -->\nold\n<!-- /table -->\nb <!-- = x.y + 1 -->old<!-- / --> c <!-- = x.y --><!-- / -->"
+    after = (
+        "a\n<!-- table: t -->\nnew \\1\n<!-- /table -->\nb <!-- = x.y + 1 -->3<!-- / --> c <!-- = x.y -->2<!-- / -->"
+    )
+    assert filled(before, {"t": r"new \1"}, {"x": {"y": 2}}) == after
+    assert filled(after, {"t": r"new \1"}, {"x": {"y": 2}}) == after
+
+
+@pytest.mark.parametrize("expression", ["x.z", "nothing", "x.y +", "x.y()"])
+def test_a_number_that_cannot_be_computed_is_named(expression):
+    with pytest.raises(ValueError, match=r"<!-- = .* --> cannot be computed"):
+        filled(f"<!-- = {expression} -->1<!-- / -->", {}, {"x": {"y": 2}})
+
+
+def test_a_table_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match="<!-- table: other --> is no table: use one of t"):
+        filled("<!-- table: other -->\n\n<!-- /table -->", {"t": ""}, {})
