@@ -19,6 +19,7 @@ from src.learn.training import ema_update, epochs, new_model
 FIRST, TOUCHING = 192, 64  # images: the first ones, and those with the most ink at the border, to see what lies beyond
 FULL_SIZE = 60_000
 SEED = 0
+EXACT = 1e-5  # relative, of what is no loss
 TOLERANCE = (1e-6, 1e-4, 1e-2, 5e-2)  # relative, of the losses of each epoch and those after it
 
 
@@ -41,7 +42,7 @@ def deviation(found, stored):
     """Return the largest difference between two fingerprints as a multiple of what is tolerated, and what differs.
 
     Losses may differ within the TOLERANCE of their epoch, for rounding grows as training goes on; what is no loss, by
-    a millionth. Over 1 the code does something else, or the recipe is another.
+    EXACT. Over 1 the code does something else, or the recipe is another.
     """
     if len(found) != len(stored):
         return math.inf, "the number of epochs"
@@ -52,7 +53,7 @@ def deviation(found, stored):
         if at == len(stored) - 1:
             what = "the average's lag"
         if kind == 2 or at == len(stored) - 1:
-            tolerance = TOLERANCE[0]
+            tolerance = EXACT
         gap = abs(new - old) / max(abs(old), 1e-3) / tolerance
         worst = max(worst, (gap if math.isfinite(gap) else math.inf, what))
     return worst
