@@ -19,7 +19,7 @@ import optuna
 
 from src import shown
 from src.evidence.records import Arm, read_evidence, write_evidence
-from src.evidence.storage import check_writable
+from src.evidence.storage import TRIAL, check_writable
 from src.learn.data import DataError, load_dataset
 from src.learn.networks import named
 from src.learn.recipe import Recipe
@@ -30,7 +30,7 @@ STRENGTH = ("rotation", "translation", "scale", "shear")
 
 
 def search(path):
-    """Carry out a search, write its evidence, and return the names of the trials, the best first.
+    """Carry out a search, write its evidence, and return the path and the names of the trials, the best first.
 
     Raises ValueError for a file that declares no search, DataError, ClusterError, OSError.
     """
@@ -71,8 +71,9 @@ def search(path):
                 print(f"{name}: loss {losses[name]:.4f}, accuracy {accuracy:.3f} %, {trial.params}", flush=True)
     order = sorted(losses, key=losses.get)
     found = replace(declared, arms={name: arms[name] for name in order})
-    write_evidence(fingerprinted(found), path)
-    return order
+    if data.official:
+        return write_evidence(fingerprinted(found), path), order
+    return write_evidence(found, TRIAL / path.name), order
 
 
 def recipe_of(trial, space, start):
@@ -95,13 +96,13 @@ def main():
     parser.add_argument("file", type=Path, help="evidence that declares a search")
     path = parser.parse_args().file
     try:
-        order = search(path)
+        written, order = search(path)
     except (ClusterError, DataError, OSError, ValueError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         print("Stopped; what was finished is kept. Start the search again: it goes on where it was.", file=sys.stderr)
         sys.exit(130)
-    print(f"Written: {shown(path)}; the best trial is {order[0]}")
+    print(f"Written: {shown(written)}; the best trial is {order[0]}")
 
 
 if __name__ == "__main__":
