@@ -1,12 +1,17 @@
 """Pictures of every kind come out as MNIST's images did, and bad ones are refused in one sentence."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 from torchvision.transforms.functional import pil_to_tensor
 
-from src.demo.picture import PictureError, as_mnist
+from src.demo.picture import PictureError, as_mnist, density
+from src.demo.reader import load
 from src.learn.data import load_dataset
+from src.learn.training import predict
 
 
 def picture(image, size=280, mode="L"):
@@ -16,18 +21,19 @@ def picture(image, size=280, mode="L"):
 
 @pytest.fixture(scope="module")
 def digits(real_root):
-    return load_dataset(real_root, train_limit=100).train_images
+    return load_dataset(real_root, train_limit=20).train_images
 
 
-def apart(image, other):
-    """Return the mean distance of two images' pixels, of 255."""
-    return (image.float() - other.float()).abs().mean().item()
+def read_like_the_images(pictures, images):
+    """Return how many pictures Model_8 reads as it reads the images."""
+    reader = load("Model_8")
+    found = torch.cat([as_mnist(picture) for picture in pictures])
+    answers = [predict(reader.model, x, reader.recipe, reader.statistics).argmax(1) for x in (found, images)]
+    return int((answers[0] == answers[1]).sum())
 
 
-def test_an_image_of_mnist_stays_as_it_is(digits):
-    found = torch.cat([as_mnist(picture(image, 28)) for image in digits])
-    assert apart(found, digits) < 1.5
-    assert apart(digits.roll(1, 3), digits) > 10
+def test_images_of_mnist_are_read_as_they_are(digits):
+    assert read_like_the_images([picture(image, 28) for image in digits], digits) >= 19
 
 
 CHANGES = {
@@ -66,21 +72,69 @@ def see_through(alpha, ink):
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_pictures_of_any_kind_come_out_as_the_image(digits, change):
-    found = torch.cat([as_mnist(change(image)) for image in digits])
-    assert found.shape == (100, 1, 28, 28)
-    assert found.dtype == torch.uint8
-    assert apart(found, digits) < 2
+def test_pictures_of_any_kind_are_read_as_the_image(digits, change):
+    found = as_mnist(change(digits[0]))
+    assert (found.shape, found.dtype, found.max()) == ((1, 1, 28, 28), torch.uint8, 255)
+    assert read_like_the_images([change(image) for image in digits], digits) >= 19
+
+
+PHOTOGRAPHS = sorted(Path(__file__).with_name("pictures").glob("*_?.jpg"))
+
+
+@pytest.mark.parametrize("path", PHOTOGRAPHS, ids=lambda path: path.stem)
+def test_photographs_are_read(path):
+    probabilities = load("Model_8").read(path)
+    assert probabilities.index(max(probabilities)) == int(path.stem[-1])
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("two-digits", "there are separate marks of similar size: give a picture of one digit"),
+        ("scribble", "the mark is much wider than a digit: give a picture of one digit"),
+        ("clouds", "give a picture of one digit"),
+        ("empty-paper", "nothing stands out from the paper's grain: draw one digit, or move closer"),
+    ],
+)
+def test_what_is_no_single_digit_is_refused(name, says):
+    with pytest.raises(PictureError, match=says):
+        as_mnist(Path(__file__).with_name("pictures") / f"not-one-digit_{name}.jpg")
 
 
 def test_a_stroke_lies_in_the_middle_and_fills_the_box():
     sheet = torch.zeros(1, 90, 300, dtype=torch.uint8)
     sheet[0, 20:60, 11:15] = 200
     found = as_mnist(Image.fromarray(sheet[0].numpy()))[0, 0]
-    rows, columns = torch.nonzero(found.amax(1)).flatten(), torch.nonzero(found.amax(0)).flatten()
-    assert (rows[0], rows[-1], len(columns)) == (5, 24, 2)
-    assert columns[0] in (13, 14)
-    assert found.max() == 255
+    rows, columns = torch.nonzero(found.amax(1) > 128).flatten(), torch.nonzero(found.amax(0) > 128).flatten()
+    assert 18 <= rows[-1] - rows[0] <= 20
+    assert 3 <= rows[0] <= 5
+    assert 1 <= len(columns) <= 4
+    assert 12 <= columns[0] <= columns[-1] <= 16
+
+
+def line(width, angle=0.0):
+    """Draw a stroke of so many pixels of 300."""
+    image = Image.new("L", (300, 300), "white")
+    ImageDraw.Draw(image).line([(150, 40), (150, 260)], fill="black", width=width)
+    return image.rotate(angle, fillcolor="white")
+
+
+@pytest.mark.parametrize("width", [2, 6, 30, 50])
+def test_every_pen_becomes_one_of_mnists(width):
+    """A digit of 220 pixels is made 20 high, so its pen should be 1.7 to 3.4 pixels wide: its ink, over its height."""
+    found = as_mnist(line(width)).float() / 255
+    assert 1.3 < found.sum() / 20 < 4.2
+
+
+def test_ink_does_not_depend_on_the_light():
+    paper = np.full((240, 320, 3), 230.0)
+    paper[:, :150] *= 0.5
+    paper[40:200, 200:208] = 30
+    paper[40:48, 150:200] = 30
+    shaded = density(paper.astype(np.float32))
+    assert shaded[100, 204] == pytest.approx(1, abs=0.2)
+    assert abs(shaded[220, 20:140]).max() < 0.1
+    assert abs(shaded[220, 170:300]).max() < 0.1
 
 
 def test_a_path_and_what_is_no_picture(tmp_path, digits):
@@ -98,16 +152,18 @@ def test_a_path_and_what_is_no_picture(tmp_path, digits):
 
 
 def test_a_picture_too_large_for_floats_is_reduced(digits):
-    assert apart(as_mnist(ImageOps.invert(picture(digits[0], 5600))), digits[0]) < 2
+    assert read_like_the_images([ImageOps.invert(picture(digits[0], 5600))], digits[:1]) == 1
 
 
 def test_a_sheet_with_see_through_edges(digits):
     for paper, invert in ((255, True), (0, False)):
+        cards = []
         for image in digits[:10]:
             sheet = ImageOps.invert(picture(image)) if invert else picture(image)
             card = Image.new("RGBA", (320, 320), (paper, paper, paper, 0))
             card.paste(sheet.convert("RGBA"), (20, 20))
-            assert apart(as_mnist(card), image) < 2
+            cards.append(card)
+        assert read_like_the_images(cards, digits[:10]) >= 9
 
 
 def test_a_picture_lies_as_its_camera_says(tmp_path, digits):
@@ -122,7 +178,7 @@ def test_a_picture_lies_as_its_camera_says(tmp_path, digits):
 
 
 def test_what_cannot_be_read_is_refused(tmp_path, monkeypatch, digits):
-    with pytest.raises(PictureError, match="the picture is blank"):
+    with pytest.raises(PictureError, match="nothing stands out from the paper's grain"):
         as_mnist(Image.fromarray((60_000 + torch.arange(784) % 200).view(28, 28).to(torch.int32).numpy()))
     with pytest.raises(PictureError, match="pixels that are no numbers: save it as PNG"):
         as_mnist(Image.fromarray(torch.full((28, 28), float("nan")).numpy()))
@@ -135,5 +191,5 @@ def test_what_cannot_be_read_is_refused(tmp_path, monkeypatch, digits):
 @pytest.mark.parametrize("size", [(1, 1), (28, 28), (500, 3)])
 @pytest.mark.parametrize("shade", [0, 128, 255])
 def test_blank_pictures_are_refused(size, shade):
-    with pytest.raises(PictureError, match="the picture is blank: draw one digit"):
+    with pytest.raises(PictureError, match="nothing stands out from the paper's grain: draw one"):
         as_mnist(Image.new("L", size, shade))

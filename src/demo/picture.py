@@ -1,62 +1,85 @@
-"""From a picture of a digit to an image as MNIST's were made."""
+"""From a picture of a digit, whatever the paper, pen and light, to an image as MNIST's were made.
+
+The way of a picture: its ink (how much darker, lighter or differently coloured a pixel is than the paper around it),
+without ruled lines; the marks that ink makes, and which of them are one digit; that digit with a pen as thick as
+MNIST's, fitted into 20 x 20 and laid on 28 x 28.
+"""
 
 import contextlib
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch.nn.functional import interpolate
-from torchvision.transforms.functional import pil_to_tensor
-
-from src.learn.images import moments
+from scipy import ndimage
 
 BOX, SIDE = 20, 28  # pixels: MNIST's digits were fitted into 20 x 20 and laid on 28 x 28
-FAINTEST = 0.1  # of the contrast between ink and background: what is paler is background, the grain of a photograph
-LEAST_CONTRAST = 25  # of 255
-MOST_PIXELS = 2000  # along a side: a larger picture is reduced first, or it would take gigabytes
-LUMA = (0.299, 0.587, 0.114)  # how bright red, green and blue are to the eye
+WORKING = 400  # pixels along the longer side: a larger picture is reduced, a smaller one enlarged
+ROUGH = 10  # working pixels to one, where ink is told from paper
+COARSE = 100  # the same where the paper is estimated
+WIDEST = 25  # coarse pixels: no stroke is wider
+DARKEST = 12.0  # of 255, added to the paper: the camera's own black
+LEAST_NOISE = 0.015  # in units of density: what 8 bits and a printed pattern make
+CLEAR = 6.0  # times the noise: what stands out less is grain
+FEW = 150 / 76_800  # the part of a picture that even a small digit covers
+HIGH, LOW = 0.5, 0.3  # of the ink's density: a mark has a pixel over the first, and ends at the second
+FLOOR = 0.12  # of the ink's density: what is paler is not looked at
+REACH = 10  # working pixels, over which ink is evened out
+PALE = 0.6  # of the ink's density: lines on paper are paler
+FAINT = 0.35  # of the densest mark: what is fainter is not ink
+SPANS = 0.5  # of the picture's side: what runs straight over so much is a line on the paper
+LEAST = 40  # working pixels of a mark: what is smaller is a speck
+PEN = (1.7, 3.4)  # pixels of the box: thinner or thicker pens than these are brought here
 
 
 class PictureError(ValueError):
     """Say in one sentence what is wrong with a picture and what to do."""
 
 
+@dataclass
+class Seen:
+    """What was found in a picture, step by step, for figures: arrays of the working size, values from 0 to 1."""
+
+    picture: np.ndarray
+    ink: np.ndarray
+    kept: np.ndarray
+    image: torch.Tensor
+
+
 def as_mnist(picture):
-    """Turn a picture into an image as MNIST's were made: uint8 (1, 1, 28, 28), light ink on black.
+    """Turn a picture, a path or a PIL image, into an image as MNIST's were made: uint8 (1, 1, 28, 28), white on black.
 
-    The ink is fitted into a box of 20 x 20 pixels without distortion, and laid so that its centre of mass is in the
-    middle of 28 x 28.
+    Raises PictureError for what cannot be read, or shows no single digit.
     """
-    ink = _ink(_grey(picture))
-    rows, columns = (torch.nonzero(ink.amax(axis) > 0).flatten() for axis in (1, 0))
-    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    height, width = (max(1, _rounded(BOX * size / max(ink.shape))) for size in ink.shape)
-    small = interpolate(ink[None, None], (height, width), mode="area")[0, 0]
-    small = small / small.max()
-    canvas = torch.zeros(SIDE, SIDE)
-    across, down, *_ = moments(small[None, None])
-    top = _rounded(SIDE / 2 - (height - 1) / 2 - down.item())
-    left = _rounded(SIDE / 2 - (width - 1) / 2 - across.item())
-    top, left = min(max(top, 0), SIDE - height), min(max(left, 0), SIDE - width)
-    canvas[top : top + height, left : left + width] = small
-    return (255 * canvas).round().to(torch.uint8)[None, None]
+    return look(picture).image
 
 
-def _rounded(value):
-    """Round half up, as the page in a browser does."""
-    return math.floor(value + 0.5)
+def look(picture):
+    """Find the digit of a picture, and return what was Seen on the way. Raises PictureError."""
+    colours = _colours(_opened(picture))
+    raw = without_lines(density(colours))
+    ink = evened(raw)
+    kept = single_mark(ink, raw)
+    return Seen(colours / 255, ink.clip(0, 1), kept, fitted(ink, kept))
+
+
+# ---------------------------------------------------------------- the picture
 
 
 def _opened(picture):
-    """Return a picture, a path or a PIL image, whole and upright."""
+    """Return a picture whole and upright."""
     loaded = isinstance(picture, Image.Image)
     if not loaded and not isinstance(picture, (str, Path)):
         raise PictureError(f"a picture is a file's path or a PIL image, not {type(picture).__name__}")
     name = "the picture" if loaded else picture
     try:
         with contextlib.nullcontext(picture) if loaded else Image.open(picture) as opened:
+            if not loaded:
+                opened.draft("RGB", (4 * WORKING, 4 * WORKING))  # a JPEG is decoded no larger than needed
             upright = ImageOps.exif_transpose(opened)
+            upright.load()
     except Image.DecompressionBombError:
         raise PictureError(f"{name} has too many pixels: make it smaller") from None
     except (UnidentifiedImageError, ValueError, SyntaxError, RuntimeError):
@@ -68,42 +91,221 @@ def _opened(picture):
     return upright
 
 
-def _grey(picture):
-    """Return a picture as a float tensor (height, width) from 0 to 255, what is transparent laid on its background."""
-    picture = _opened(picture)
-    factor = math.ceil(max(picture.size) / MOST_PIXELS)
+def _colours(picture):
+    """Return a picture as floats (height, width, 3) from 0 to 255 of the working size."""
     if picture.mode.startswith(("I", "F")):  # more than 8 bits: the brightest is white
-        (values,) = pil_to_tensor(picture.convert("F").reduce(factor))
-        if not values.isfinite().all():
+        values = np.asarray(picture.convert("F"))
+        if not np.isfinite(values).all():
             raise PictureError("the picture has pixels that are no numbers: save it as PNG or JPEG")
-        values = values - values.min().clamp(max=0)
-        return 255 * values / values.max().clamp(min=1e-9)
-    *colours, opaque = pil_to_tensor(picture.convert("RGBA").reduce(factor)).float()
-    grey, opaque = sum(map(torch.mul, colours, LUMA)), opaque / 255
-    solid = grey[opaque > 0.5]
-    if opaque.mean() > 0.5 and solid.max() - solid.min() >= LEAST_CONTRAST:
-        behind = solid.median()  # a sheet with see-through edges
-    else:  # ink on nothing: the opposite of the ink
-        behind = 255.0 if (grey * opaque).sum() < 127.5 * opaque.sum() else 0.0
-    return opaque * grey + (1 - opaque) * behind
+        values = values - min(values.min(), 0)
+        picture = Image.fromarray((255 * values / max(values.max(), 1e-9)).round().astype(np.uint8))
+    largest = max(picture.size)
+    if largest > 2 * WORKING:
+        picture = picture.convert("RGBA").reduce(largest // WORKING)
+    factor = WORKING / max(picture.size)
+    size = tuple(max(1, round(side * factor)) for side in picture.size)
+    picture = picture.convert("RGBA").resize(size, Image.Resampling.BICUBIC if factor > 1 else Image.Resampling.BOX)
+    *colours, opaque = np.moveaxis(np.asarray(picture, dtype=np.float32), 2, 0)
+    colours, opaque = np.stack(colours, 2), opaque[..., None] / 255
+    if opaque.min() < 1:  # lay it on paper: of its own colour, or where that is ink, of the opposite one
+        solid = colours[opaque[..., 0] > 0.5]
+        plain = len(solid) and np.ptp(solid, axis=0).max() < 25
+        mostly = np.median(solid, axis=0) if len(solid) else 255.0
+        behind = mostly if opaque.mean() > 0.5 and not plain else (255.0 if np.mean(mostly) < 128 else 0.0)
+        colours = opaque * colours + (1 - opaque) * behind
+    return colours
 
 
-def _ink(grey):
-    """Return how much ink is where, from 0 to 1: how far a pixel is from the background.
+# ---------------------------------------------------------------- ink
 
-    The background is the plane that comes nearest to the border's pixels, so light may fall off to one side.
+
+def density(colours):
+    """Return how much ink lies on each pixel of (height, width, 3): about 1 on ink, about 0 on paper.
+
+    Ink may be darker or lighter than paper. Either way the other may be seen in it: the white inside of a black 0 is a
+    mark, too. The reading counts whose ink differs most from the colour that is around it at large. Raises
+    PictureError where nothing stands out from the paper's grain.
     """
-    height, width = grey.shape
-    down, across = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
-    places = torch.stack([torch.ones_like(grey), across, down], dim=2)
-    edge = torch.ones_like(grey, dtype=torch.bool)
-    edge[1:-1, 1:-1] = False
-    plane = torch.linalg.lstsq(places[edge], grey[edge].unsqueeze(1), driver="gelsd").solution
-    background = (places @ plane).squeeze(2)
-    ink = grey - background
-    if -ink.min() > ink.max():  # dark ink on light paper, which takes a part of the light that falls there
-        ink = -ink * (255 / background.clamp(min=1))
-    if ink.max() < LEAST_CONTRAST:
-        raise PictureError("the picture is blank: draw one digit, dark on light or light on dark")
-    ink = ink.clamp(min=0) / ink.max()
-    return torch.where(ink < FAINTEST, 0.0, ink)
+    logarithm = np.log(colours + DARKEST)
+    small = logarithm[::ROUGH, ::ROUGH]
+    around = ndimage.median_filter(small, (max(small.shape) // 2 | 1,) * 2 + (1,), mode="nearest")
+    readings = []
+    for sign in (1, -1):
+        ink = _stands_out(colours, lighter=sign < 0)
+        if ink is not None:
+            differs = (sign * (around - small)).clip(0).mean(2)
+            readings.append((differs[ink[::ROUGH, ::ROUGH] > HIGH].sum(), sign, ink))
+    if not readings:
+        raise PictureError("nothing stands out from the paper's grain: draw one digit, or move closer")
+    return max(readings, key=lambda reading: reading[:2])[2]
+
+
+def _stands_out(colours, lighter):
+    """Return how much ink there is on each pixel if it is darker, or lighter, than paper; None where none is clear.
+
+    It is the share of the paper's light that a pixel lacks or adds, which does not depend on the light. Colours count
+    in the direction in which the strongest pixels differ from paper, and as far as they exceed the noise.
+    """
+    paper = _paper(colours, lighter)
+    difference = (colours - paper if lighter else paper - colours) / (paper + DARKEST)
+    difference = ndimage.gaussian_filter(difference, (1, 1, 0))
+    difference -= np.median(difference, axis=(0, 1))
+    noise = np.maximum(1.4826 * np.median(abs(difference), axis=(0, 1)), LEAST_NOISE)
+    clear = difference / noise
+    strength = clear.mean(2)
+    strongest = strength >= np.quantile(strength, 1 - FEW)
+    if np.median(np.sqrt((clear[strongest] ** 2).mean(1))) < CLEAR:
+        return None
+    towards = np.median(clear[strongest], axis=0)  # the ink's colour, seen from the paper's
+    return clear @ towards / np.median(clear[strongest] @ towards)
+
+
+def _paper(colours, lighter):
+    """Return the colour of the paper at each pixel of (height, width, 3): what is left where thin marks are filled.
+
+    A closing fills what is dark and thinner than a pen's stroke may be, an opening what is light. Both leave the edge
+    of a shadow where it is.
+    """
+    height, width, _ = colours.shape
+    step = WORKING // COARSE
+    coarse = ndimage.uniform_filter(colours, (step, step, 1))[::step, ::step]
+    fill = ndimage.grey_opening if lighter else ndimage.grey_closing
+    paper = ndimage.uniform_filter(fill(coarse, (WIDEST, WIDEST, 1), mode="nearest"), (3, 3, 1), mode="nearest")
+    zoom = (height / paper.shape[0], width / paper.shape[1], 1)
+    return ndimage.zoom(paper, zoom, order=1, mode="nearest", grid_mode=True)
+
+
+def without_lines(ink):
+    """Take away what is pale and runs straight across or down over half the picture: ruled and squared paper."""
+    for axis in (0, 1):
+        step = [1, 1]
+        step[axis] = 4  # a line does not change along its way, so every fourth pixel of it will do
+        along = ndimage.uniform_filter1d(ink, 4, axis)[:: step[0], :: step[1]]
+        size = [1, 1]
+        size[axis] = max(1, int(SPANS * along.shape[axis]))
+        lines = ndimage.maximum_filter(ndimage.percentile_filter(along, 20, size, mode="nearest"), size)
+        lines = lines.repeat(4, axis)[: ink.shape[0], : ink.shape[1]]
+        dark = ndimage.maximum_filter1d(lines, 9, 1 - axis) >= PALE  # a pen's stroke, whose sides are paler
+        ink = ink - np.where(dark, 0, lines.clip(0))
+    return ink
+
+
+def evened(ink):
+    """Divide ink by what it is around each pixel, where there is any: a blurred stroke is as dark as its crossings."""
+    present = np.where(ink > FLOOR, ink, 0)
+    around = ndimage.gaussian_filter(present**2, REACH) / ndimage.gaussian_filter(present, REACH).clip(1e-6)
+    return np.where(ink > FLOOR, ink / around.clip(FLOOR), 0)
+
+
+# ---------------------------------------------------------------- marks
+
+
+def single_mark(ink, raw):
+    """Return where the one digit is, as booleans (height, width). Raises PictureError where there is none, or more.
+
+    `raw` is the ink before it was evened out, by which faint marks are told.
+    """
+    low = ink > LOW
+    labels, count = ndimage.label(ndimage.binary_dilation(low, iterations=2), np.ones((3, 3)))
+    labels = labels * low
+    marks = []
+    for number, box in enumerate(ndimage.find_objects(labels, count), 1):
+        if box is None:
+            continue
+        inside = labels[box] == number
+        if ink[box][inside].max() > HIGH:
+            marks.append((number, box, inside))
+    marks = [mark for mark in marks if not _is_line(mark, ink.shape)]
+    dense = {number: np.quantile(raw[box][inside], 0.8) for number, box, inside in marks}
+    densest = max((dense[number] for number, _, inside in marks if inside.sum() > LEAST), default=0)
+    marks = [mark for mark in marks if dense[mark[0]] > FAINT * densest]
+    if not marks:
+        raise PictureError("there are only lines or faint specks: draw one digit, dark on light or light on dark")
+    cut = {mark[0]: _is_cut(mark, ink.shape) for mark in marks}
+    largest = max(marks, key=lambda mark: mark[2].sum() * (0.3 if cut[mark[0]] else 1))
+    parts = [mark for mark in marks if mark[2].sum() > 0.02 * largest[2].sum()]
+    kept = {largest[0]}
+    for number, box, inside in parts:
+        if number == largest[0]:
+            continue
+        if _belongs(box, largest[1]):
+            kept.add(number)
+        elif inside.sum() > 0.3 * largest[2].sum() and not cut[number]:
+            raise PictureError("there are separate marks of similar size: give a picture of one digit")
+    found = np.isin(labels, list(kept)) & low
+    rows, columns = np.nonzero(found.any(1))[0], np.nonzero(found.any(0))[0]
+    height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+    if width > 1.9 * height:
+        raise PictureError("the mark is much wider than a digit: give a picture of one digit")
+    if found[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean() > 0.75 and height < 4 * width:
+        raise PictureError("the mark is filled, not drawn with a pen: give a picture of one digit")
+    return found
+
+
+def _is_line(mark, shape):
+    """Return whether a mark hugs the picture's border, as a frame does."""
+    _, box, inside = mark
+    margin = 0.06 * max(shape)
+    rows, columns = np.nonzero(inside)
+    rows, columns = rows + box[0].start, columns + box[1].start
+    near = np.minimum.reduce([rows, columns, shape[0] - 1 - rows, shape[1] - 1 - columns]) < margin
+    span = max(inside.shape[0] / shape[0], inside.shape[1] / shape[1])
+    return near.mean() > 0.9 and span > (0.4 if _is_cut(mark, shape) else 0.8)
+
+
+def _is_cut(mark, shape):
+    """Return whether a mark goes on beyond the picture, as a neighbour's stroke or the corner of a shadow does."""
+    _, box, _ = mark
+    return any(side.start == 0 or side.stop == size for side, size in zip(box, shape, strict=True))
+
+
+def _belongs(box, main):
+    """Return whether a part lies over or under the main mark, or beside it within its height, near enough."""
+    gaps, overlaps = [], []
+    for part, whole in zip(box, main, strict=True):
+        gaps.append(max(part.start - whole.stop, whole.start - part.stop, 0))
+        overlaps.append((min(part.stop, whole.stop) - max(part.start, whole.start)) / (part.stop - part.start))
+    size = max(side.stop - side.start for side in main)
+    small = max(side.stop - side.start for side in box) < 0.5 * size
+    return max(gaps) < 0.3 * size and (overlaps[1] > 0.4 or small)
+
+
+# ---------------------------------------------------------------- the image
+
+
+def fitted(ink, kept):
+    """Fit the mark into MNIST's box, its pen as thick as MNIST's: uint8 (1, 1, 28, 28), white on black."""
+    rows, columns = np.nonzero(kept.any(1))[0], np.nonzero(kept.any(0))[0]
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    kept = np.pad(kept[box], 12)
+    ink = np.pad(ink[box], 12) * ndimage.binary_dilation(kept, iterations=2)
+    inside = ndimage.distance_transform_edt(ink > HIGH)
+    unit = (max(kept.shape) - 24) / BOX  # working pixels to a pixel of the box
+    pen = thickness(inside) / unit
+    target = min(max(pen, PEN[0]), PEN[1])
+    drawn = ink.clip(0, 1)
+    if target != pen:
+        signed = inside - ndimage.distance_transform_edt(ink <= HIGH)
+        drawn = (signed / unit + (target - pen) / 2 + 0.5).clip(0, 1)
+    rows, columns = (np.nonzero(drawn.max(axis) > 0.3)[0] for axis in (1, 0))
+    drawn = drawn[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    height, width = (max(1, _rounded(BOX * side / max(drawn.shape))) for side in drawn.shape)
+    small = np.asarray(Image.fromarray(drawn.astype(np.float32)).resize((width, height), Image.Resampling.BOX))
+    small = small / small.max()
+    down, across = ndimage.center_of_mass(small)
+    top, left = _rounded((SIDE - 1) / 2 - down + 0.5), _rounded((SIDE - 1) / 2 - across + 0.5)
+    top, left = min(max(top, 0), SIDE - height), min(max(left, 0), SIDE - width)
+    canvas = np.zeros((SIDE, SIDE), dtype=np.float32)
+    canvas[top : top + height, left : left + width] = small
+    return torch.from_numpy((255 * canvas).round().astype(np.uint8))[None, None]
+
+
+def thickness(inside):
+    """Return how thick a pen drew a mark, from each pixel's distance to the mark's edge."""
+    ridge = (inside == ndimage.maximum_filter(inside, 3)) & (inside > 0)
+    return 2 * np.median(inside[ridge]) - 1
+
+
+def _rounded(value):
+    """Round half up, as the page in a browser does."""
+    return math.floor(value + 0.5)
