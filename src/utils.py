@@ -7,7 +7,6 @@ import io
 import torch
 import torchsummary
 from IPython.display import HTML, Image, Markdown, display
-from torchvision.transforms.functional import to_pil_image
 
 from src import ROOT, shown
 from src.demo.page import save_page
@@ -123,13 +122,13 @@ def show_mistakes(logits, data):
 
 def read_digit(trained, data, settings):
     """Let a trained network read the picture that `digit` names, else the first test image, and show what it sees."""
-    picture = settings.digit or to_pil_image(data.eval_images[0].cpu())
-    probabilities = _reader(trained).read(picture)
+    image = as_mnist(settings.digit) if settings.digit else data.eval_images[:1].cpu()
+    probabilities = _reader(trained).probabilities(image)
     digit = max(range(10), key=probabilities.__getitem__)
     name = shown(settings.digit) if settings.digit else "The first test image"
     print(f"{name}: {digit}, {probabilities[digit]:.1%} sure")
     print(*(f"{number}: {probability:6.1%}" for number, probability in enumerate(probabilities)), sep="\n")
-    rows = _stages("as MNIST has it", as_mnist(picture), trained.recipe, trained.statistics)
+    rows = _stages("as MNIST has it", image, trained.recipe, trained.statistics)
     _show(figures.reading(rows, probabilities))
 
 

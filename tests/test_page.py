@@ -5,13 +5,12 @@ import shutil
 
 import pytest
 import torch
-from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 
 from src.demo import page
-from src.demo.picture import as_mnist
+from src.demo.picture import centred
 from src.demo.reader import Reader, load
 from src.evidence.storage import RESULTS
 from src.learn.data import MNIST, load_dataset
@@ -83,7 +82,7 @@ def test_it_makes_an_image_of_a_drawing_as_the_reader_does(browser):
     told = browser.execute_script(
         "return Array.from(asMnist(arguments[0], 280, 280, 20, 28))", drawing.flatten().tolist()
     )
-    expected = as_mnist(Image.fromarray(drawing.numpy())).flatten().float()
+    expected = centred(drawing / 255).flatten().float()
     assert (torch.tensor(told) - expected).abs().max() <= 2
 
 

@@ -14,6 +14,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
+from torch.nn.functional import interpolate
+
+from src.learn.images import moments
 
 BOX, SIDE = 20, 28  # pixels: MNIST's digits were fitted into 20 x 20 and laid on 28 x 28
 WORKING = 400  # pixels along the longer side: a larger picture is reduced, a smaller one enlarged
@@ -26,11 +29,13 @@ CLEAR = 6.0  # times the noise: what stands out less is grain
 FEW = 150 / 76_800  # the part of a picture that even a small digit covers
 HIGH, LOW = 0.5, 0.3  # of the ink's density: a mark has a pixel over the first, and ends at the second
 FLOOR = 0.12  # of the ink's density: what is paler is not looked at
+FULL = 1.2  # the middle of a stroke has so much more ink than it has on average
 REACH = 10  # working pixels, over which ink is evened out
 PALE = 0.6  # of the ink's density: lines on paper are paler
 FAINT = 0.35  # of the densest mark: what is fainter is not ink
 SPANS = 0.5  # of the picture's side: what runs straight over so much is a line on the paper
 LEAST = 40  # working pixels of a mark: what is smaller is a speck
+FAINTEST = 0.1  # of the ink: what is paler does not count for a mark's size
 PEN = (1.7, 3.4)  # pixels of the box: thinner or thicker pens than these are brought here
 
 
@@ -194,7 +199,7 @@ def evened(ink):
     """Divide ink by what it is around each pixel, where there is any: a blurred stroke is as dark as its crossings."""
     present = np.where(ink > FLOOR, ink, 0)
     around = ndimage.gaussian_filter(present**2, REACH) / ndimage.gaussian_filter(present, REACH).clip(1e-6)
-    return np.where(ink > FLOOR, ink / around.clip(FLOOR), 0)
+    return np.where(ink > FLOOR, ink / (FULL * around).clip(FLOOR), 0)
 
 
 # ---------------------------------------------------------------- marks
@@ -237,7 +242,7 @@ def single_mark(ink, raw):
     height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
     if width > 1.9 * height:
         raise PictureError("the mark is much wider than a digit: give a picture of one digit")
-    if found[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean() > 0.75 and height < 4 * width:
+    if found[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean() > 0.75 and height < 2.5 * width:
         raise PictureError("the mark is filled, not drawn with a pen: give a picture of one digit")
     return found
 
@@ -283,21 +288,25 @@ def fitted(ink, kept):
     unit = (max(kept.shape) - 24) / BOX  # working pixels to a pixel of the box
     pen = thickness(inside) / unit
     target = min(max(pen, PEN[0]), PEN[1])
-    drawn = ink.clip(0, 1)
-    if target != pen:
-        signed = inside - ndimage.distance_transform_edt(ink <= HIGH)
-        drawn = (signed / unit + (target - pen) / 2 + 0.5).clip(0, 1)
-    rows, columns = (np.nonzero(drawn.max(axis) > 0.3)[0] for axis in (1, 0))
-    drawn = drawn[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    height, width = (max(1, _rounded(BOX * side / max(drawn.shape))) for side in drawn.shape)
-    small = np.asarray(Image.fromarray(drawn.astype(np.float32)).resize((width, height), Image.Resampling.BOX))
-    small = small / small.max()
-    down, across = ndimage.center_of_mass(small)
-    top, left = _rounded((SIDE - 1) / 2 - down + 0.5), _rounded((SIDE - 1) / 2 - across + 0.5)
+    signed = inside - ndimage.distance_transform_edt(ink <= HIGH)
+    return centred((signed / unit + (target - pen) / 2 + 0.5).clip(0, 1))
+
+
+def centred(ink):
+    """Fit ink (height, width) from 0 to 1 into the box, its centre of mass in the middle: uint8 (1, 1, 28, 28)."""
+    ink = torch.as_tensor(ink, dtype=torch.float32)
+    rows, columns = (torch.nonzero(ink.amax(axis) > FAINTEST).flatten() for axis in (1, 0))
+    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    ink = torch.where(ink > FAINTEST, ink, 0)
+    height, width = (max(1, _rounded(BOX * side / max(ink.shape))) for side in ink.shape)
+    small = interpolate(ink[None, None], (height, width), mode="area")
+    across, down, *_ = moments(small)
+    small = small[0, 0] / small.max()
+    top, left = (_rounded(SIDE / 2 - (side - 1) / 2 - at.item()) for side, at in ((height, down), (width, across)))
     top, left = min(max(top, 0), SIDE - height), min(max(left, 0), SIDE - width)
-    canvas = np.zeros((SIDE, SIDE), dtype=np.float32)
+    canvas = torch.zeros(SIDE, SIDE)
     canvas[top : top + height, left : left + width] = small
-    return torch.from_numpy((255 * canvas).round().astype(np.uint8))[None, None]
+    return (255 * canvas).round().to(torch.uint8)[None, None]
 
 
 def thickness(inside):

@@ -35,7 +35,11 @@ class Reader:
         `picture` is the path of an image file or a PIL image, of any size, with one digit, dark on light or light on
         dark. Raises PictureError for what cannot be read.
         """
-        image = as_mnist(picture).to(next(self.model.parameters()).device)
+        return self.probabilities(as_mnist(picture))
+
+    def probabilities(self, image):
+        """Return the ten probabilities for an image as MNIST's are: uint8 (1, 1, 28, 28), white on black."""
+        image = image.to(next(self.model.parameters()).device)
         logits = predict(self.model, image, self.recipe, self.statistics)
         return torch.softmax(logits[0, :10], dim=0).tolist()
 
