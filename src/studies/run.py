@@ -48,6 +48,7 @@ def run_study(path, seeds=None, train_limit=None, fresh=False):
     run was finished, and the failed runs as a list of (arm, seed, reason): a failed run does not stop the rest. Raises
     ValueError for a file that is no evidence, DataError, ClusterError, and OSError where nothing can be written.
     """
+    path = Path(path).resolve()
     study = read_evidence(path)
     check_writable(KEPT)
     data = load_dataset(split=study.split, train_limit=train_limit)
@@ -65,7 +66,7 @@ def run_study(path, seeds=None, train_limit=None, fresh=False):
     found = study.with_runs({name: sorted(runs, key=lambda run: run.seed) for name, runs in progress.runs.items()})
     if data.official and train_limit is None and seeds is None and found.complete:
         return write_evidence(fingerprinted(found), path), progress.failed
-    return write_evidence(found, TRIAL / Path(path).name), progress.failed
+    return write_evidence(found, TRIAL / path.name), progress.failed
 
 
 def fingerprinted(evidence):

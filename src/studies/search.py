@@ -34,6 +34,7 @@ def search(path):
 
     Raises ValueError for a file that declares no search, DataError, ClusterError, OSError.
     """
+    path = Path(path).resolve()
     declared = read_evidence(path)
     if missing := {"network", "recipe", "space", "trials", "sampler_seed"} - declared.search.keys():
         raise ValueError(f"{shown(path)} declares no search: under search it lacks {', '.join(sorted(missing))}")
