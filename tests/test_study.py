@@ -180,7 +180,7 @@ cluster.shutdown()
 """
 WHERE = """
 import ray
-from src.studies.run import connect
+from src.studies.run import _connect
 
 @ray.remote
 def where():
