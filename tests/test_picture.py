@@ -12,6 +12,7 @@ from src.demo.picture import PictureError, as_mnist, density
 from src.demo.reader import load
 from src.learn.data import load_dataset
 from src.learn.training import predict
+from tests.conditions import CONDITIONS, photograph
 
 
 def picture(image, size=280, mode="L"):
@@ -85,6 +86,23 @@ PHOTOGRAPHS = sorted(Path(__file__).with_name("pictures").glob("*_?.jpg"))
 def test_photographs_are_read(path):
     probabilities = load("Model_8").read(path)
     assert probabilities.index(max(probabilities)) == int(path.stem[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_digits_are_read_under_all_conditions(condition, real_root):
+    """Validation images, of which nothing is claimed; a person reads nearly all of these photographs."""
+    data, reader, random = load_dataset(real_root, split="validation"), load("Model_8"), np.random.default_rng(0)
+    right = 0
+    for at in range(40):
+        picture = photograph(condition, data.eval_images[at, 0].numpy(), random)
+        try:
+            probabilities = reader.read(picture)
+            right += probabilities.index(max(probabilities)) == data.eval_labels[at]
+        except PictureError as error:
+            print(at, error)
+    print(condition, right)
+    assert right >= 34
 
 
 @pytest.mark.parametrize(
