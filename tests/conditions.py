@@ -65,10 +65,11 @@ def strokes(digit, height, pen, place):
     factor = (height - pen) / max(digit.shape)
     large = ndimage.zoom(np.pad(digit, 2).astype(float), factor, order=3) > 110
     inside = ndimage.distance_transform_edt(large)
-    ridge = (inside == ndimage.maximum_filter(inside, 5)) & (inside > 1)
+    ridge = (inside == ndimage.maximum_filter(inside, 3)) & (inside > 1)
     own = 2 * np.median(inside[ridge])
     signed = inside - ndimage.distance_transform_edt(~large)
-    drawn = (signed + (pen - own) / 2 + 0.5).clip(0, 1)
+    drawn = np.maximum(signed + (pen - own) / 2, pen / 2 - ndimage.distance_transform_edt(~ridge))  # never torn
+    drawn = (drawn + 0.5).clip(0, 1)
     sheet = np.zeros((3 * HEIGHT, 3 * WIDTH))
     top, left = (int(at + size - side / 2) for at, size, side in zip(place, (HEIGHT, WIDTH), drawn.shape, strict=True))
     sheet[top : top + drawn.shape[0], left : left + drawn.shape[1]] = drawn
