@@ -26,7 +26,7 @@ from src.report.settings import check_folders, check_parameters, results_folder
 
 __all__ = [
     "Recipe", "Target", "check_parameters", "finish_step", "fit_seeds", "read_digit", "save_networks", "show_changes",
-    "show_confusion", "show_curves", "show_frontier", "show_layers", "show_mistakes", "show_network", "show_samples",
+    "show_confusion", "show_curves", "show_frontier", "show_layers", "show_mistakes", "show_network", "show_outside", "show_samples",
     "show_seeds", "show_summary", "start_step",
 ]  # fmt: skip
 
@@ -158,6 +158,11 @@ def show_frontier():
     """Show accuracy against parameters, the public results beside ours."""
     for study in _carried_out("frontier"):
         _show(figures.frontier(study))
+
+
+def show_outside():
+    """Print how networks read digits from outside MNIST."""
+    print(*text.outside_lines(text.read_outside()), sep="\n")
 
 
 def finish_step(step, target, runs, data, settings):

@@ -6,6 +6,8 @@ import re
 import statistics
 import textwrap
 
+from scipy.stats import fisher_exact
+
 from src import model as models
 from src.evidence.intervals import differences_to_first, mean_over_seeds, paired_difference, pass_rate_interval
 from src.evidence.records import path_to, read_named, seeds_text
@@ -14,11 +16,13 @@ from src.studies import public
 
 # README's first table: its label, the study, the arm.
 CLAIMS = (
-    ("Model_8", "model_8", "Model_8"),
+    ("Model_8", "model_8_confirmation", "Model_8"),
     ("Model_8, raw images", "raw_images", "Model_8, raw images"),
     ("Model_9", "model_9", "Model_9"),
-    ("Model_8, 3 epochs", "three_epochs", "Model_8, 3 epochs"),
+    ("Model_8, 3 epochs", "three_epochs_confirmation", "Model_8, 3 epochs"),
 )
+
+MOST_ROWS = 12  # of a search's trials
 
 # ---------------------------------------------------------------- numbers as words
 
@@ -114,19 +118,19 @@ def card_table(step):
 
 def claims_table(folder=RESULTS.name):
     """Write README's first table: what the studies found over their runs. `folder` is results/ seen from the text."""
-    rows = [("model", "runs that hold 99.4 %", "mean final, %", "parameters", "epochs")]
+    rows = [("model", "seeds", "runs that hold 99.4 %", "mean final, %", "lowest, %", "parameters", "epochs")]
     for label, study, name in CLAIMS:
         evidence = read_named(study)
-        arm = evidence.arms[name]
+        arm, target = evidence.arms[name], evidence.target
         epochs = len(arm.runs[0].history)
         rows.append(
             (
-                f"[{label}]({path_to(study, folder).as_posix()})",
-                f"**{held_text(arm, evidence.target)}**" + (" at the end" if evidence.target.last_epochs == 1 else ""),
-                f"**{mean_of(arm).mean:.3f}**", f"{arm.parameters:,}", str(epochs),
+                f"[{label}]({path_to(study, folder).as_posix()})", seeds_text(arm.finals).split(" ", 1)[1],
+                f"**{held_text(arm, target)}**" + (" at the end" if target.last_epochs == 1 else ""),
+                f"**{mean_of(arm).mean:.3f}**", f"{arm.lowest(target):.2f}", f"{arm.parameters:,}", str(epochs),
             )
         )  # fmt: skip
-    return table(*rows, right=(2, 3, 4))
+    return table(*rows, right=(3, 4, 5, 6))
 
 
 def steps_table(steps):
@@ -155,7 +159,7 @@ def search_tables(studies):
 def search_table(study):
     """Write what one study on the validation split found."""
     rows = [(f"[runs]({study.name}.json)", "parameters", "seeds", "final accuracy, %", "lowest, %", "loss")]
-    for name, arm in study.arms.items():
+    for name, arm in list(study.arms.items())[:MOST_ROWS]:
         last = study.target.last_epochs if len(arm.runs[0].history) > study.target.last_epochs else 1
         lowest = min(epoch.accuracy for run in arm.runs for epoch in run.history[-last:])
         rows.append(
@@ -232,12 +236,13 @@ def step_lines(step, compare=True):
 def seeds_lines(studies):
     """Write how studies ended over their runs."""
     width = max(len(name) for study in studies for name in study.arms)
-    yield f"{'':{width}}  epochs  mean, %  95 % interval        sd  lowest  held (95 % interval)"
+    yield f"{'':{width}}  seeds  epochs  mean, %  95 % interval        sd  lowest  held (95 % interval)"
     for study in studies:
         for name, arm in study.arms.items():
             mean = mean_of(arm)
             yield (
-                f"{name:{width}}  {len(arm.runs[0].history):>6}  {mean.mean:.3f}   {interval_text(mean)}  {mean.sd:.3f}"
+                f"{name:{width}}  {seeds_text(arm.finals).split(' ', 1)[1]:5}  {len(arm.runs[0].history):>6}"
+                f"  {mean.mean:.3f}   {interval_text(mean)}  {mean.sd:.3f}"
                 f"  {arm.lowest(study.target):6.2f}  {arm.held(study.target)} of {len(arm.runs)} "
                 f"({rate_text(arm, study.target)})"
             )
@@ -252,6 +257,31 @@ def changes_lines(study):
         gap = f"{difference[name].mean:+.3f}  ({interval_text(difference[name])})" if name in difference else ""
         lowest = arm.lowest(study.target)
         yield f"{name:{width}}  {arm.parameters:>10,}  {mean_of(arm).mean:7.3f}  {lowest:6.2f}  {gap}".rstrip()
+
+
+def read_outside():
+    """Read results/outside.json, which `python -m src.studies.outside` writes."""
+    return json.loads((RESULTS / "outside.json").read_text(encoding="utf-8"))
+
+
+def outside_accuracies(outside):
+    """Return each network's accuracy in percent on USPS, whole and its test part, one value a seed."""
+    sizes = outside["images"]
+    return {
+        name: {
+            "all": [100 * (run["train"] + run["test"]) / sum(sizes.values()) for run in arm["runs"]],
+            "test": [100 * run["test"] / sizes["test"] for run in arm["runs"]],
+        }
+        for name, arm in outside["arms"].items()
+    }
+
+
+def outside_lines(outside):
+    """Write how networks read USPS: mean and standard deviation over seeds."""
+    yield f"{'':10}  runs  all {sum(outside['images'].values()):,}, %  test part ({outside['images']['test']:,}), %"
+    for name, found in outside_accuracies(outside).items():
+        whole, test = (accuracy_text(found[part]) for part in ("all", "test"))
+        yield f"{name:10}  {len(found['all']):>4}  {whole:>12}  {test:>19}"
 
 
 # ---------------------------------------------------------------- numbers in prose
@@ -277,6 +307,11 @@ class Told:
         gap = paired_difference(self._arm.finals, other._arm.finals)
         return {"points": f"{abs(gap.mean):.2f}", "interval": interval_text(gap)}
 
+    def fisher(self, other):
+        """Return Fisher's exact p for the two counts of runs that hold, as text."""
+        counts = [(arm.held(self._study.target), len(arm.runs)) for arm in (self._arm, other._arm)]
+        return f"{fisher_exact([(held, runs - held) for held, runs in counts]).pvalue:.3f}"
+
 
 def vocabulary():
     """Return the names that an expression in a text may use."""
@@ -285,6 +320,11 @@ def vocabulary():
     return {
         "arm": Told,
         "benchmark": json.loads((RESULTS / "benchmark.json").read_text(encoding="utf-8")),
+        "outside": {
+            name: {part: f"{mean_over_seeds(values).mean:.2f}" for part, values in found.items()}
+            for name, found in outside_accuracies(read_outside()).items()
+        },
+        "gpu": json.loads((RESULTS / "gpu.json").read_text(encoding="utf-8")),
         "public": {
             "runs": len(comparable), "holding": len(holding), "best": f"{max(run.best for run in comparable):.2f}",
         },
