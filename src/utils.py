@@ -11,7 +11,7 @@ from IPython.display import HTML, Image, Markdown, display
 from src import ROOT, shown
 from src.demo.page import save_page
 from src.demo.picture import as_mnist
-from src.demo.reader import Reader, save_weights
+from src.demo.reader import reader_of, save_weights
 from src.evidence.records import Arm, Evidence, Target, path_to, read_named, steps, write_evidence
 from src.evidence.runs import environment, fit, git_commit
 from src.evidence.storage import RESULTS
@@ -26,8 +26,8 @@ from src.report.settings import check_folders, check_parameters, results_folder
 
 __all__ = [
     "Recipe", "Target", "check_parameters", "finish_step", "fit_seeds", "read_digit", "save_networks", "show_changes",
-    "show_confusion", "show_curves", "show_frontier", "show_layers", "show_mistakes", "show_network", "show_outside", "show_samples",
-    "show_seeds", "show_summary", "start_step",
+    "show_confusion", "show_curves", "show_frontier", "show_layers", "show_mistakes", "show_network", "show_outside",
+    "show_samples", "show_seeds", "show_summary", "start_step",
 ]  # fmt: skip
 
 BUDGET = 8000
@@ -123,7 +123,7 @@ def show_mistakes(logits, data):
 def read_digit(trained, data, settings):
     """Let a trained network read the picture that `digit` names, else the first test image, and show what it sees."""
     image = as_mnist(settings.digit) if settings.digit else data.eval_images[:1].cpu()
-    probabilities = _reader(trained).probabilities(image)
+    probabilities = reader_of(trained, data.train_images).probabilities(image)
     digit = max(range(10), key=probabilities.__getitem__)
     name = shown(settings.digit) if settings.digit else "The first test image"
     print(f"{name}: {digit}, {probabilities[digit]:.1%} sure")
@@ -135,8 +135,9 @@ def read_digit(trained, data, settings):
 def save_networks(runs, data, settings):
     """Write the weights of the first seed of each model, and the page on which one draws a digit for them."""
     folder = results_folder(settings, data)
-    written = [save_weights(of_name[0], folder) for of_name in runs.values()]
-    written.append(save_page({name: _reader(of_name[0]) for name, of_name in runs.items()}, folder))
+    readers = {name: reader_of(of_name[0], data.train_images) for name, of_name in runs.items()}
+    written = [save_weights(runs[name][0], reader, folder) for name, reader in readers.items()]
+    written.append(save_page(readers, folder))
     print("Written:", ", ".join(map(shown, written)))
 
 
@@ -187,10 +188,6 @@ def _gathered(name, target, runs):
     }
     seeds = tuple(run.seed for arm in arms.values() for run in arm.runs)
     return Evidence(name, arms, tuple(dict.fromkeys(seeds)), target=target)
-
-
-def _reader(trained):
-    return Reader(trained.model, trained.recipe, trained.statistics)
 
 
 def _stages(label, images, recipe, statistics):

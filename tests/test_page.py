@@ -38,7 +38,7 @@ def readers(committed, data):
     for model_class in (Model_8, Model_9):
         model = new_model(model_class, 0)
         train(model, data, EVERYTHING, seed=0)
-        found[model_class.__name__] = Reader(model.eval(), EVERYTHING, data.statistics)
+        found[model_class.__name__] = Reader(model.eval(), EVERYTHING, data.statistics, 0.0)
     return found
 
 
@@ -104,10 +104,32 @@ def test_a_stroke_is_read_and_shown(browser):
     assert not any(told[:1] + told[2:])
 
 
+def test_strokes_are_kept_and_undone(browser):
+    pad, answer = browser.find_element(By.ID, "pad"), browser.find_element(By.ID, "answer")
+    browser.find_element(By.ID, "clear").click()
+    assert answer.text == "Draw one digit."
+    ActionChains(browser).move_to_element(pad).click().perform()
+    assert answer.text == "Too small: draw one large digit."
+    thin = browser.execute_script("return pen.lineWidth")
+    # A stroke that begins above the pad, and one that leaves it and comes back.
+    ActionChains(browser).move_to_element_with_offset(pad, 0, -150).click_and_hold().move_by_offset(
+        0, 60
+    ).release().perform()
+    drag = ActionChains(browser).move_to_element_with_offset(pad, -40, -80).click_and_hold()
+    drag.move_by_offset(-150, 40).move_by_offset(150, 120).release().perform()
+    assert browser.execute_script("return strokes.length") == 2
+    assert browser.execute_script("return extent() > 100 && pen.lineWidth > arguments[0]", thin)
+    assert answer.text
+    for left in (1, 0, 0):
+        browser.find_element(By.ID, "undo").click()
+        assert browser.execute_script("return strokes.length") == left
+    assert answer.text == "Draw one digit."
+
+
 def test_what_a_unit_sees_is_where_the_page_draws_it():
     """Change the image inside and outside the box of one unit: only inside does it matter."""
     model = new_model(Model_8, 0).eval()
-    described = page.described(Reader(model, EVERYTHING, MNIST.statistics))["layers"]
+    described = page.described(Reader(model, EVERYTHING, MNIST.statistics, 0.0))["layers"]
     spatial = [layer.name for layer in layers(model)]
     assert len(described) == len(spatial)
     for number, layer in enumerate(described[:-1]):
@@ -137,7 +159,7 @@ def test_a_layer_that_it_does_not_know_is_refused():
         with pytest.raises(
             TypeError, match=rf"the page does not know {layer}\(.*\): teach src/demo/page.html and src/demo/page.py"
         ):
-            page.described(Reader(model_class(), EVERYTHING, MNIST.statistics))
+            page.described(Reader(model_class(), EVERYTHING, MNIST.statistics, 0.0))
 
 
 def test_it_is_one_small_file_of_its_own(readers, tmp_path):

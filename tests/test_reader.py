@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from src.demo import reader
 from src.demo.picture import as_mnist
-from src.demo.reader import load, save_weights
+from src.demo.reader import UnlikeMNIST, load, reader_of, save_weights
 from src.evidence.runs import fit
 from src.model import Model_8, Model_9
 from tests.helpers import EVERYTHING
@@ -22,15 +22,17 @@ def trained(data, tmp_path_factory):
 
 
 @pytest.fixture
-def weights(trained, tmp_path):
-    return save_weights(trained, tmp_path)
+def weights(trained, data, tmp_path):
+    return save_weights(trained, reader_of(trained, data.train_images), tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore::src.demo.reader.UnlikeMNIST")  # so little training is sure of nothing
 def test_weights_come_back(weights, trained, data, tmp_path):
     assert weights == tmp_path / "model_8.safetensors"
     assert weights.stat().st_size < 40_000
     loaded = load("Model_8", tmp_path)
     assert (loaded.recipe, loaded.statistics) == (EVERYTHING, data.statistics)
+    assert loaded.least_logit == reader_of(trained, data.train_images).least_logit
     for slope in (-60, 0, 60):
         picture = Image.new("L", (280, 280), "white")
         ImageDraw.Draw(picture).line([(140 + slope, 30), (140 - slope, 250)], fill="black", width=20)
@@ -73,3 +75,10 @@ def test_a_recipe_of_another_time(weights, tmp_path):
     weights.write_bytes(safetensors.torch.save(tensors, facts))
     with pytest.raises(ValueError, match=r"has a recipe that today's code does not know: restore it"):
         load("Model_8", tmp_path)
+
+
+def test_it_warns_of_what_is_unlike_the_training_images(trained, data):
+    reader, largest = reader_of(trained, data.train_images), trained.predict(data.train_images).amax(1)
+    with pytest.warns(UnlikeMNIST, match="unlike MNIST's digits"):
+        reader.probabilities(data.train_images[largest.argmin()][None])
+    reader.probabilities(data.train_images[largest.argmax()][None])  # a warning would be an error

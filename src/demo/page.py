@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 from pathlib import Path
 
 import torch
@@ -69,6 +70,7 @@ def described(reader):
             "maxShear": MAX_SHEAR, "minStep": MIN_STEP, "maxStep": MAX_STEP,
             "mean": statistics.mean, "std": statistics.std,
         },
+        "leastLogit": reader.least_logit if math.isfinite(reader.least_logit) else None,
         "box": BOX,
         "side": SIDE,
         "layers": found,

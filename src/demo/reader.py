@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,7 +20,12 @@ from src.learn.images import Statistics
 from src.learn.recipe import Recipe
 from src.learn.training import predict
 
+UNLIKE = 0.01  # of the training images have a largest logit so low that it warns
 AGAIN = "restore it, or run notebooks/Step3.ipynb"
+
+
+class UnlikeMNIST(UserWarning):
+    """What was read is unlike the digits that the network learnt from."""
 
 
 @dataclass(frozen=True)
@@ -28,20 +35,26 @@ class Reader:
     model: nn.Module
     recipe: Recipe
     statistics: Statistics
+    least_logit: float
 
     def read(self, picture):
         """Return the probabilities of the digits 0 to 9 for a picture: a list of ten.
 
         `picture` is the path of an image file or a PIL image, of any size, with one digit, dark on light or light on
-        dark. Raises PictureError for what cannot be read.
+        dark. Warns of UnlikeMNIST. Raises PictureError for what cannot be read.
         """
         return self.probabilities(as_mnist(picture))
 
     def probabilities(self, image):
-        """Return the ten probabilities for an image as MNIST's are: uint8 (1, 1, 28, 28), white on black."""
+        """Return the ten probabilities for an image as MNIST's are: uint8 (1, 1, 28, 28), white on black.
+
+        Warns of UnlikeMNIST where the largest logit is below `least_logit`: softmax alone is sure of scribbles, too.
+        """
         image = image.to(next(self.model.parameters()).device)
-        logits = predict(self.model, image, self.recipe, self.statistics)
-        return torch.softmax(logits[0, :10], dim=0).tolist()
+        logits = predict(self.model, image, self.recipe, self.statistics)[0, :10]
+        if logits.max() < self.least_logit:
+            warnings.warn("this is unlike MNIST's digits: do not trust the answer", UnlikeMNIST, stacklevel=3)
+        return torch.softmax(logits, dim=0).tolist()
 
 
 def weights_path(name, folder=RESULTS):
@@ -54,8 +67,14 @@ def models_with_weights(folder=RESULTS):
     return [name for name in vars(models) if name.startswith("Model_") and weights_path(name, folder).exists()]
 
 
-def save_weights(trained, folder):
-    """Write the weights of a Trained network, and what they are and reach, and return their path."""
+def reader_of(trained, images):
+    """Return the Reader of a Trained network; the training images, uint8 (N, 1, 28, 28), say when it is to warn."""
+    largest = trained.predict(images)[:, :10].amax(1).float().cpu()
+    return Reader(trained.model, trained.recipe, trained.statistics, np.quantile(largest, UNLIKE).item())
+
+
+def save_weights(trained, reader, folder):
+    """Write the weights of a Trained network, what they are and reach, and its Reader's limit; return their path."""
     last = trained.run.history[-1]
     weights = {name: value.contiguous().cpu() for name, value in trained.model.state_dict().items()}
     facts = {
@@ -63,6 +82,7 @@ def save_weights(trained, folder):
         "layers": str(trained.model),
         "recipe": json.dumps(trained.recipe.changed()),
         "statistics": json.dumps(asdict(trained.statistics)),
+        "least_logit": str(reader.least_logit),
         "seed": str(trained.run.seed),
         "accuracy": f"{last.accuracy:.2f} % of {last.eval_total:,} images after epoch {last.epoch}",
         "sha256": _digest(weights),
@@ -99,7 +119,9 @@ def load(name, folder=RESULTS):
     except TypeError:
         raise ValueError(f"{shown(path)} has a recipe that today's code does not know: {AGAIN}") from None
     model.load_state_dict(weights)
-    return Reader(model.eval(), recipe, Statistics(**json.loads(facts["statistics"])))
+    return Reader(
+        model.eval(), recipe, Statistics(**json.loads(facts["statistics"])), float(facts.get("least_logit", "-inf"))
+    )
 
 
 def _digest(weights):
