@@ -119,7 +119,7 @@ def test_chance_is_what_the_seeds_of_models_5_and_6_say():
 
 def test_ours_lie_above_every_public_run_but_two():
     ours = [(arm.parameters, text.mean_of(arm).mean) for arm in STUDIES["frontier"].arms.values()]
-    small = [run for run in public.runs() if run.parameters < 8000]
+    small = [run for run in public.runs() if min(ours)[0] <= run.parameters < 8000]
     above = [run for run in small if all(run.best >= mean for size, mean in ours if size <= run.parameters)]
     assert {(run.parameters, run.epochs, run.best) for run in above} == {(697, None, 99.03), (7704, 20, 99.62)}
 
