@@ -12,6 +12,7 @@ from src import ROOT, shown
 from src.demo.page import save_page
 from src.demo.picture import as_mnist
 from src.demo.reader import reader_of, save_weights
+from src.evidence.fingerprint import fingerprinted
 from src.evidence.records import Arm, Evidence, Target, path_to, read_named, steps, write_evidence
 from src.evidence.runs import environment, fit, git_commit
 from src.evidence.storage import RESULTS
@@ -173,6 +174,8 @@ def finish_step(step, target, runs, data, settings):
     """
     folder = results_folder(settings, data)
     evidence = _gathered(f"Step{step}", target, runs)
+    if folder == RESULTS:
+        evidence = fingerprinted(evidence, load_dataset(settings.data_dir))
     path = write_evidence(evidence, path_to(evidence.name, folder))
     figures.save_figure(figures.step_curves(evidence), folder / f"{evidence.name}.png")
     figures.save_figure(figures.overview(steps(folder)), folder / "overview.png")

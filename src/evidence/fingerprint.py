@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from src.learn.networks import named
 from src.learn.training import ema_update, epochs, new_model
 
 FIRST, TOUCHING = 192, 64  # images: the first ones, and those with the most ink at the border, to see what lies beyond
@@ -36,6 +37,15 @@ def fingerprint(network, recipe, data):
     found = [value for e in training.history for value in (e.train_loss, e.eval_loss, e.lr)]
     steps = recipe.epochs * math.ceil(FULL_SIZE / recipe.batch_size)
     return tuple(float(f"{value:.9g}") for value in (*found, average_lag(recipe, steps)))
+
+
+def fingerprinted(evidence, data):
+    """Return evidence with the fingerprint of each arm."""
+    arms = {
+        name: replace(arm, fingerprint=fingerprint(named(arm.network), arm.recipe, data))
+        for name, arm in evidence.arms.items()
+    }
+    return replace(evidence, arms=arms)
 
 
 def deviation(found, stored):

@@ -17,14 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import ray
 import torch
 
 from src import ROOT, shown
-from src.evidence.fingerprint import fingerprint
+from src.evidence.fingerprint import fingerprinted
 from src.evidence.records import read_evidence, write_evidence
 from src.evidence.runs import fit, git_commit, keep, kept
 from src.evidence.storage import KEPT, TRIAL, check_writable
@@ -65,18 +64,8 @@ def run_study(path, seeds=None, train_limit=None, fresh=False):
         return None, progress.failed
     found = study.with_runs({name: sorted(runs, key=lambda run: run.seed) for name, runs in progress.runs.items()})
     if data.official and train_limit is None and seeds is None and found.complete:
-        return write_evidence(fingerprinted(found), path), progress.failed
+        return write_evidence(fingerprinted(found, load_dataset()), path), progress.failed
     return write_evidence(found, TRIAL / path.name), progress.failed
-
-
-def fingerprinted(evidence):
-    """Return evidence with the fingerprint of each arm."""
-    data = load_dataset()
-    arms = {
-        name: replace(arm, fingerprint=fingerprint(named(arm.network), arm.recipe, data))
-        for name, arm in evidence.arms.items()
-    }
-    return replace(evidence, arms=arms)
 
 
 class Workers:
