@@ -17,7 +17,7 @@ from src.evidence.records import STEPS, path_to, read_named, steps, studies
 from src.evidence.storage import RESULTS, write
 from src.report import figures, text
 
-TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(\n<!-- /table -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- table: (\w+) -->).*?(<!-- /table -->)", re.DOTALL)
 NUMBER = re.compile(r"(<!-- = (.+?) -->).*?(<!-- / -->)", re.DOTALL)
 # How the evidence of a study is drawn.
 DRAWN = {
@@ -67,7 +67,7 @@ def filled(markdown, tables, words):
     def table(match):
         if match[2] not in tables:
             raise ValueError(f"<!-- table: {match[2]} --> is no table: use one of {', '.join(tables)}")
-        return match[1] + tables[match[2]] + match[3]
+        return "\n".join((match[1], tables[match[2]], match[3]))
 
     return NUMBER.sub(number, TABLE.sub(table, markdown))
 
