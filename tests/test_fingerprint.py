@@ -24,7 +24,7 @@ def mnist(real_root):
 def check(arm, found, mnist, says):
     """Compare a fingerprint with an arm's; where another rounding alone moves it as far, it can tell nothing."""
     excess, what = deviation(found, arm.fingerprint)
-    if excess > 1:
+    if excess > 3:  # 1.5 is the most that another processor gave where rounding does not grow
         rounded = fingerprint(lambda: nudged(named(arm.network)()), arm.recipe, mnist)
         assert deviation(rounded, found)[0] > 1, f"{says}: {what} is {excess:.0f} times too far off"
         assert found[2::3] == pytest.approx(arm.fingerprint[2::3], rel=1e-5)  # learning rates do not round
