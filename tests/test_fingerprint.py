@@ -48,7 +48,7 @@ def test_claims_are_of_this_code(name, mnist):
 @pytest.mark.slow
 def test_all_evidence_is_of_this_code(mnist):
     seen = {}
-    for evidence in [*studies(), *studies(kind="search"), *(read_named(f"Step{k}") for k in STEPS)]:
+    for evidence in [*studies(), *(read_named(f"Step{k}") for k in STEPS)]:
         for name, arm in evidence.arms.items():
             key = (arm.network, arm.recipe)
             if key not in seen:
