@@ -244,7 +244,12 @@ def _arm(content, shared):
 
 def seeds_text(seeds):
     """Name seeds: "seed 3", "seeds 0-29" or "seeds 0, 2, 5"."""
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {seed_numbers(seeds)}"
+
+
+def seed_numbers(seeds):
+    """Write the numbers of seeds: "3", "0-29" or "0, 2, 5"."""
     seeds = sorted(seeds)
     if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
-        return f"seeds {seeds[0]}-{seeds[-1]}"
-    return ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(map(str, seeds))
+        return f"{seeds[0]}-{seeds[-1]}"
+    return ", ".join(map(str, seeds))

@@ -10,7 +10,7 @@ from scipy.stats import fisher_exact
 
 from src import model as models
 from src.evidence.intervals import differences_to_first, mean_over_seeds, paired_difference, pass_rate_interval
-from src.evidence.records import path_to, read_named, seeds_text
+from src.evidence.records import path_to, read_named, seed_numbers
 from src.evidence.storage import RESULTS
 from src.studies import public
 
@@ -125,7 +125,7 @@ def claims_table(folder=RESULTS.name):
         epochs = len(arm.runs[0].history)
         rows.append(
             (
-                f"[{label}]({path_to(study, folder).as_posix()})", seeds_text(arm.finals).split(" ", 1)[1],
+                f"[{label}]({path_to(study, folder).as_posix()})", seed_numbers(arm.finals),
                 f"**{held_text(arm, target)}**" + (" at the end" if target.last_epochs == 1 else ""),
                 f"**{mean_of(arm).mean:.3f}**", f"{arm.lowest(target):.2f}", f"{arm.parameters:,}", str(epochs),
             )
@@ -165,7 +165,7 @@ def search_table(study):
         rows.append(
             (
                 f"**{name}**" if name == study.chosen else name, f"{arm.parameters:,}",
-                seeds_text(arm.finals).split(" ", 1)[1], with_error(arm.finals.values(), 3), f"{lowest:.2f}",
+                seed_numbers(arm.finals), with_error(arm.finals.values(), 3), f"{lowest:.2f}",
                 with_error([run.history[-1].eval_loss for run in arm.runs], 4),
             )
         )  # fmt: skip
@@ -241,7 +241,7 @@ def seeds_lines(studies):
         for name, arm in study.arms.items():
             mean = mean_of(arm)
             yield (
-                f"{name:{width}}  {seeds_text(arm.finals).split(' ', 1)[1]:5}  {len(arm.runs[0].history):>6}"
+                f"{name:{width}}  {seed_numbers(arm.finals):5}  {len(arm.runs[0].history):>6}"
                 f"  {mean.mean:.3f}   {interval_text(mean)}  {mean.sd:.3f}"
                 f"  {arm.lowest(study.target):6.2f}  {arm.held(study.target)} of {len(arm.runs)} "
                 f"({rate_text(arm, study.target)})"
