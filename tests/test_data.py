@@ -209,7 +209,7 @@ def test_files_that_are_not_idx(copy, content):
 
 
 def test_the_hash_is_of_the_tensors(data, copy):
-    """Whatever changes a single pixel, label or split is other data, whichever line of src/data.py did it."""
+    """Whatever changes a single pixel, label or split is other data, whichever line of the code did it."""
     assert load_dataset(copy).sha256 == data.sha256
     assert load_dataset(copy, train_limit=599).sha256 != data.sha256
     images = bytearray((raw(copy) / "train-images-idx3-ubyte").read_bytes())

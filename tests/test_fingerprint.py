@@ -21,39 +21,25 @@ def mnist(real_root):
     return load_dataset(real_root)
 
 
-def check(arm, found, mnist, says):
-    """Compare a fingerprint with an arm's; where another rounding alone moves it as far, it can tell nothing."""
-    excess, what = deviation(found, arm.fingerprint)
-    if excess > 3:  # 1.5 is the most that another processor gave where rounding does not grow
-        rounded = fingerprint(lambda: nudged(named(arm.network)()), arm.recipe, mnist)
-        assert deviation(rounded, found)[0] > 1, f"{says}: {what} is {excess:.0f} times too far off"
-        assert found[2::3] == pytest.approx(arm.fingerprint[2::3], rel=1e-5)  # learning rates do not round
-
-
-def nudged(model):
-    """Multiply the weights by what another kind of processor may make of 1."""
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight *= 1 + 1e-6
-    return model
-
-
 @pytest.mark.parametrize("name", ARMS)
 def test_claims_are_of_this_code(name, mnist):
     arm = ARMS[name]
-    found = fingerprint(named(arm.network), arm.recipe, mnist)
-    check(arm, found, mnist, f"today's code does not do what {name} was made by")
+    excess, what = deviation(fingerprint(named(arm.network), arm.recipe, mnist), arm.fingerprint)
+    assert excess <= 1, f"today's code does not do what {name} was made by: {what} is {excess:.3g} times too far off"
 
 
 @pytest.mark.slow
 def test_all_evidence_is_of_this_code(mnist):
-    seen = {}
-    for evidence in [*studies(), *(read_named(f"Step{k}") for k in STEPS)]:
+    seen, differing = {}, {}
+    for evidence in [*studies(), *studies(kind="search"), *(read_named(f"Step{k}") for k in STEPS)]:
         for name, arm in evidence.arms.items():
             key = (arm.network, arm.recipe)
             if key not in seen:
                 seen[key] = fingerprint(named(arm.network), arm.recipe, mnist)
-            check(arm, seen[key], mnist, f"{evidence.name}, {name}")
+            excess, what = deviation(seen[key], arm.fingerprint)
+            if excess > 1:
+                differing[f"{evidence.name}, {name}"] = f"{what} is {excess:.3g} times too far off"
+    assert not differing
 
 
 def with_padding(monkeypatch):
@@ -122,7 +108,7 @@ FAULTS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [*FAULTS, "mean 0.1308"])
 def test_faults_are_noticed(fault, mnist, monkeypatch, record_property):
-    """By ten times what another processor's rounding is allowed, in one of the claims at least."""
+    """By five times what another processor's rounding is allowed, in each of the claims."""
     if fault in FAULTS:
         FAULTS[fault](monkeypatch)
     else:
@@ -132,4 +118,4 @@ def test_faults_are_noticed(fault, mnist, monkeypatch, record_property):
         for name, arm in ARMS.items()
     }
     print(f"{fault}:", {name: f"{excess:.3g} by {what}" for name, (excess, what) in found.items()})
-    assert max(found.values())[0] > 10
+    assert min(found.values())[0] > 5

@@ -89,6 +89,7 @@ def test_photographs_are_read(path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::src.demo.reader.UnlikeMNIST")  # a right answer may carry the warning
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_digits_are_read_under_all_conditions(condition, real_root):
     """Validation images, of which nothing is claimed; a person reads nearly all of these photographs."""

@@ -1,27 +1,31 @@
 """What a tiny training by an arm's own recipe gives: evidence carries it, so that a change of the code is found.
 
-The training has the recipe's epochs, so that every schedule is in it, on 256 images, in float32 and on one thread. Code
-may be moved, renamed and rewritten; where it still does the same, the fingerprint is the same: to the last digit on one
-kind of processor, within TOLERANCE on others, which round differently.
+The training has the recipe's epochs, so that every schedule is in it, on 48 images in small batches, in float64 and on
+one thread. Code may be moved, renamed and rewritten; where it still does the same, the fingerprint is the same, within
+TOLERANCE also on another kind of processor. Processors round differently, and training lets that grow: in float32 until
+nothing can be told.
 """
 
 import functools
 import math
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from src.learn.images import Statistics
 from src.learn.networks import named
 from src.learn.training import ema_update, epochs, new_model
 
-FIRST, TOUCHING = 192, 64  # images: the first ones, and those with the most ink at the border, to see what lies beyond
+FIRST, TOUCHING = 32, 16  # images to train on: the first ones, and those with the most ink at the border
+SCORED = 16  # images
 FULL_SIZE = 60_000
+BATCH_SIZE = 16  # at most, so that an epoch has some steps
 SEED = 0
-EXACT = 1e-5  # relative, of what is no loss
-TOLERANCE = (1e-6, 1e-4, 1e-2, 5e-2)  # relative, of the losses of each epoch and those after it
+DIGITS = 6  # of the data's statistics, so that they are the same on every processor
+TOLERANCE = 1e-6  # relative
 
 
 def fingerprint(network, recipe, data):
@@ -30,10 +34,10 @@ def fingerprint(network, recipe, data):
     For each epoch of the tiny training its training loss, evaluation loss and learning rate; last the average's lag.
     `network` makes the model. `data` are MNIST's, whole, on the CPU; the split does not matter.
     """
-    few = tiny(data)
-    with one_thread(), torch.random.fork_rng(devices=[]):
+    few, small = tiny(data), replace(recipe, batch_size=min(recipe.batch_size, BATCH_SIZE))
+    with _in_float64_on_one_thread(), torch.random.fork_rng(devices=[]):
         model = new_model(network, SEED)
-        *_, training = epochs(model, few, recipe, SEED, precision=torch.float32)
+        *_, training = epochs(model, few, small, SEED, precision=torch.float64)
     found = [value for e in training.history for value in (e.train_loss, e.eval_loss, e.lr)]
     steps = recipe.epochs * math.ceil(FULL_SIZE / recipe.batch_size)
     return tuple(float(f"{value:.9g}") for value in (*found, average_lag(recipe, steps)))
@@ -49,22 +53,17 @@ def fingerprinted(evidence, data):
 
 
 def deviation(found, stored):
-    """Return the largest difference between two fingerprints as a multiple of what is tolerated, and what differs.
+    """Return the largest difference between two fingerprints as a multiple of TOLERANCE, and what differs.
 
-    Losses may differ within the TOLERANCE of their epoch, for rounding grows as training goes on; what is no loss, by
-    EXACT. Over 1 the code does something else, or the recipe is another.
+    Over 1 the code does something else, or the recipe is another.
     """
     if len(found) != len(stored):
         return math.inf, "the number of epochs"
     names, worst = ("training loss", "evaluation loss", "learning rate"), (0.0, "nothing")
     for at, (new, old) in enumerate(zip(found, stored, strict=True)):
         epoch, kind = divmod(at, len(names))
-        tolerance, what = TOLERANCE[min(epoch, len(TOLERANCE) - 1)], f"the {names[kind]} of epoch {epoch + 1}"
-        if at == len(stored) - 1:
-            what = "the average's lag"
-        if kind == 2 or at == len(stored) - 1:
-            tolerance = EXACT
-        gap = abs(new - old) / max(abs(old), 1e-3) / tolerance
+        what = f"the {names[kind]} of epoch {epoch + 1}" if at < len(stored) - 1 else "the average's lag"
+        gap = abs(new - old) / max(abs(old), 1e-3) / TOLERANCE
         worst = max(worst, (gap if math.isfinite(gap) else math.inf, what))
     return worst
 
@@ -77,23 +76,26 @@ def _chosen(images):
 
 def tiny(data):
     """Return the data that fingerprints are taken on."""
-    train, scored = _chosen(data.train_images), _chosen(data.eval_images)
+    train, scored = _chosen(data.train_images), torch.arange(SCORED)
+    statistics = {name: float(f"{value:.{DIGITS}g}") for name, value in asdict(data.statistics).items()}
     return replace(
         data,
+        statistics=Statistics(**statistics),
         train_images=data.train_images[train], train_labels=data.train_labels[train],
         eval_images=data.eval_images[scored], eval_labels=data.eval_labels[scored],
     )  # fmt: skip
 
 
 @contextmanager
-def one_thread():
-    """Compute on one thread."""
-    before = torch.get_num_threads()
+def _in_float64_on_one_thread():
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
 
 
 def average_lag(recipe, steps):

@@ -113,7 +113,7 @@ class Evidence:
     """What a file of results/ says. `name` is the file's, `arms` maps a name to each Arm.
 
     A study on the validation split has a `question`, and the arm that was `chosen`. `search` holds what a search drew
-    its arms from, see src/studies/search.py.
+    its arms from, see src/studies/search.py. `by` names who made a study, with a link, where it was submitted.
     """
 
     name: str
@@ -124,6 +124,7 @@ class Evidence:
     question: str = ""
     chosen: str = ""
     search: dict = field(default_factory=dict)
+    by: str = ""
 
     def __post_init__(self):
         if self.split not in SPLITS:
@@ -177,7 +178,7 @@ def write_evidence(evidence, path):
     shared = json.loads(Counter(map(json.dumps, environments)).most_common(1)[0][0]) if environments else {}
     content = {"schema": SCHEMA, "question": evidence.question, "split": evidence.split}
     content |= {"target": asdict(evidence.target), "seeds": list(evidence.seeds), "chosen": evidence.chosen}
-    content |= {"search": evidence.search, "environment": shared}
+    content |= {"search": evidence.search, "by": evidence.by, "environment": shared}
     content = {key: value for key, value in content.items() if value not in ("", {})}
     content["arms"] = {name: _arm_content(arm, shared) for name, arm in evidence.arms.items()}
     text = json.dumps(content, indent=1, allow_nan=False)
@@ -223,6 +224,7 @@ def read_evidence(path):
             question=content.get("question", ""),
             chosen=content.get("chosen", ""),
             search=content.get("search", {}),
+            by=content.get("by", ""),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{shown(path)} is no evidence that today's code reads ({error}): {again}") from None

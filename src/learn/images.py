@@ -53,9 +53,14 @@ def measure(images):
     return Statistics(*(value.item() for value in found))
 
 
+def as_float(values):
+    """Convert to the precision of all calculations, torch's default: float32, but for fingerprints."""
+    return values.to(torch.get_default_dtype())
+
+
 def normalise(images, statistics):
-    """Scale images to float32 so that the training images have mean 0 and standard deviation 1."""
-    return (images.float() - 255 * statistics.mean) / (255 * statistics.std)
+    """Scale images so that the training images have mean 0 and standard deviation 1."""
+    return (as_float(images) - 255 * statistics.mean) / (255 * statistics.std)
 
 
 def moments(images):
@@ -64,7 +69,7 @@ def moments(images):
     Five tensors (N,): centre x and y, in pixels from the middle of the image; variance of x, variance of y and
     covariance, in square pixels. A blank image has zeros.
     """
-    ink = images.squeeze(1).float()
+    ink = as_float(images.squeeze(1))
     across, down = (torch.arange(size, device=ink.device) - (size - 1) / 2 for size in (ink.shape[2], ink.shape[1]))
     mass = ink.sum((1, 2)).clamp(min=1e-6)
     x, y = ink.sum(1) @ across / mass, ink.sum(2) @ down / mass
@@ -108,7 +113,7 @@ def augment(images, generator, *, rotation=0.0, translation=0.0, scale=0.0, shea
     displacement = None
     if elastic:
         points = elastic * (2 * torch.rand(len(images), 2, GRID**2, generator=generator) - 1)
-        displacement = (points.to(device) @ _influence(*size, device)).view(-1, 2, *size)
+        displacement = (points.to(device) @ _influence(*size, device, points.dtype)).view(-1, 2, *size)
     return affine(
         images,
         angle=draw[0] * rotation,
@@ -122,9 +127,9 @@ def augment(images, generator, *, rotation=0.0, translation=0.0, scale=0.0, shea
 
 
 @functools.cache
-def _influence(height, width, device):
+def _influence(height, width, device, dtype):
     """Return how far each control point displaces each pixel: (GRID ** 2, height * width), bicubic."""
-    one_each = torch.eye(GRID**2).view(-1, 1, GRID, GRID)
+    one_each = torch.eye(GRID**2, dtype=dtype).view(-1, 1, GRID, GRID)
     return interpolate(one_each, (height, width), mode="bicubic", align_corners=True).flatten(1).to(device)
 
 
@@ -156,4 +161,4 @@ def resample(images, maps, displacement=None):
     grid = affine_grid(theta, list(images.shape), align_corners=False)
     if displacement is not None:
         grid = grid + displacement.permute(0, 2, 3, 1) * (2 / size)
-    return grid_sample(images.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return grid_sample(as_float(images), grid, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
-from src.learn.images import augment, normalise, preprocessing_maps, resample
+from src.learn.images import as_float, augment, normalise, preprocessing_maps, resample
 
 AUGMENTATION_SEED = 2**31  # added to the seed for the augmentation's generator: more than there are seeds
 BATCH = 1000  # images at a time, where nothing is trained
@@ -70,9 +70,9 @@ def fastest_precision(device):
 
 
 def autocast(device, precision=None):
-    """Compute layers in `precision`, by default the device's fastest; weights and losses stay float32."""
+    """Compute layers in `precision`, by default the device's fastest; weights and losses keep torch's default."""
     dtype = precision or fastest_precision(device)
-    return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype == torch.bfloat16)
 
 
 def preprocess(images, recipe, statistics):
@@ -109,7 +109,7 @@ def evaluate(model, images, labels, recipe, statistics, precision=None):
 def _logits(model, images, statistics, precision):
     model.eval()
     with autocast(images.device, precision):
-        return torch.cat([model(normalise(batch, statistics)).float() for batch in images.split(BATCH)])
+        return torch.cat([as_float(model(normalise(batch, statistics))) for batch in images.split(BATCH)])
 
 
 def _score(model, images, labels, statistics, precision):
@@ -164,7 +164,7 @@ def epochs(model, data, recipe, seed, *, state=None, progress=None, precision=No
             labels = data.train_labels[batch]
             inputs = images.augmented(batch, training.strengths(), training.augmentation)
             with autocast(device, precision):
-                logits = model(normalise(inputs, statistics)).float()
+                logits = as_float(model(normalise(inputs, statistics)))
             loss = F.cross_entropy(logits, labels)
             training.step(loss)
             losses.append(loss.detach())  # stays on the device: nothing waits for it

@@ -1,7 +1,7 @@
 """Bring every figure, table and number that is made from evidence in line with it: `python -m src.report`.
 
 Tables stand between <!-- table: name --> and <!-- /table -->, numbers in prose between <!-- = expression --> and
-<!-- / -->, in README.md, in the notebooks' Markdown and in results/search/README.md.
+<!-- / -->, in README.md, in the notebooks' Markdown, in results/records.md and in results/search/README.md.
 """
 
 import json
@@ -37,11 +37,13 @@ def texts():
         "steps": text.steps_table(steps()),
         "speed": text.speed_table(benchmark),
         "search": text.search_tables(studies(kind="search")),
+        "records": text.records_table(),
+        "single_runs": text.single_runs_table(),
         "claims_of_step": text.claims_table("../results"),
     } | {f"Step{k}": text.card_table(read_named(f"Step{k}")) for k in STEPS}
     words = text.vocabulary()
     found = {}
-    for path in (ROOT / "README.md", RESULTS / "search" / "README.md"):
+    for path in (ROOT / "README.md", RESULTS / "search" / "README.md", RESULTS / "records.md"):
         found[path] = filled(path.read_text(encoding="utf-8"), tables, words)
     for step in STEPS:
         path = ROOT / "notebooks" / f"Step{step}.ipynb"

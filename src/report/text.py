@@ -12,7 +12,7 @@ from src import model as models
 from src.evidence.intervals import differences_to_first, mean_over_seeds, paired_difference, pass_rate_interval
 from src.evidence.records import path_to, read_named, seed_numbers
 from src.evidence.storage import RESULTS
-from src.studies import public
+from src.studies import contest, public
 
 # README's first table: its label, the study, the arm.
 CLAIMS = (
@@ -133,6 +133,37 @@ def claims_table(folder=RESULTS.name):
     return table(*rows, right=(3, 4, 5, 6))
 
 
+def records_table():
+    """Write the best mean of each category of src/studies/contest.py."""
+    rows = [("at most", "mean final, %", "95 % interval", "seeds", "parameters", "epochs", "who", "evidence")]
+    entries = contest.entries()
+    for category, parameters, epochs in contest.categories():
+        entry = contest.best(entries, parameters, epochs)
+        if entry is None:
+            rows.append((category, *["–"] * 7))
+            continue
+        mean, arm, bold = entry.mean, entry.arm, "**" if entry.counts else ""
+        rows.append(
+            (
+                category, f"{bold}{mean.mean:.3f}{bold}", interval_text(mean), str(len(arm.runs)),
+                f"{arm.parameters:,}", str(len(arm.runs[0].history)), entry.by or "this repository",
+                f"[{entry.name}](studies/{entry.study}.json)",
+            )
+        )  # fmt: skip
+    return table(*rows, right=(1, 3, 4, 5))
+
+
+def single_runs_table():
+    """Write the public run with the best epoch of each size that records are kept for."""
+    rows = [("at most", "best epoch, %", "final, %", "parameters", "epochs", "who")]
+    for category, parameters, _ in contest.categories()[: len(contest.PARAMETERS)]:
+        run = max((run for run in public.runs() if run.parameters <= parameters), key=lambda run: run.best)
+        final, epochs = ("–" if value is None else str(value) for value in (run.final, run.epochs))
+        who = f"[{run.of}]({run.url})"
+        rows.append((category, f"{run.best:.2f}", final, f"{run.parameters:,}", epochs, who))
+    return table(*rows, right=(1, 2, 3, 4))
+
+
 def steps_table(steps):
     """Write README's table: one row for each model of the steps."""
     rows = [("step", "model", "this run ≥ target", "final, %", "lowest of the last 5, %", "parameters", "what it is")]
@@ -169,7 +200,8 @@ def search_table(study):
                 with_error([run.history[-1].eval_loss for run in arm.runs], 4),
             )
         )  # fmt: skip
-    return f"### {study.question}\n\n{table(*rows, right=(1, 3, 4, 5))}"
+    shown = f"\n\nThe best {MOST_ROWS} of {len(study.arms)}." if len(study.arms) > MOST_ROWS else ""
+    return f"### {study.question}\n\n{table(*rows, right=(1, 3, 4, 5))}{shown}"
 
 
 def with_error(values, digits):

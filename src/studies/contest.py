@@ -1,0 +1,134 @@
+"""Records by size and by epochs, and whether a study makes one: `python -m src.studies.contest results/studies/X.json`.
+
+The command checks a submission as CI does: it takes the fingerprint of each arm anew, trains the first seed of the
+first arm again, and compares that arm with the record it would replace. results/records.md states the rules.
+"""
+
+import sys
+from typing import NamedTuple
+
+from scipy.stats import ttest_ind
+
+from src.evidence.fingerprint import deviation, fingerprint
+from src.evidence.intervals import mean_over_seeds
+from src.evidence.records import Arm, read_evidence, read_named, seeds_text, studies
+from src.evidence.runs import fit
+from src.learn.data import DataError, load_dataset
+from src.learn.networks import named
+
+PARAMETERS = (700, 1000, 2000, 4000, 7999)  # at most, in at most 15 epochs
+EPOCHS = (1, 2, 3, 15)  # at most, with at most 7,999 parameters
+LEAST_SEEDS = 10
+OURS = (
+    "frontier",
+    "model_8_confirmation",
+    "model_9",
+    "raw_images",
+    "three_epochs_confirmation",
+)  # no ablations: see rules
+P = 0.01  # a new record needs a higher mean than the old one, by Welch's t-test, one-sided
+REPEAT = 4.0  # standard deviations between a run and its repetition, at most: another processor rounds differently
+
+
+class Entry(NamedTuple):
+    """An arm of a study on the test split that may be a record."""
+
+    study: str
+    name: str
+    by: str
+    arm: Arm
+
+    @property
+    def mean(self):
+        """Of the final accuracies, with its interval."""
+        return mean_over_seeds(list(self.arm.finals.values()))
+
+    @property
+    def counts(self):
+        """Whether there are seeds enough for a record."""
+        return len(self.arm.runs) >= LEAST_SEEDS
+
+
+def entries(evidence=None):
+    """Return the Entries of one study, or of all that were submitted, with `by`, and all of OURS.
+
+    A submitted study enters with its first arm.
+    """
+    if evidence:
+        (name, arm), *_ = evidence.arms.items()
+        return [Entry(evidence.name, name, evidence.by, arm)]
+    ours = [Entry(name, arm, "", found) for name in OURS for arm, found in read_named(name).arms.items()]
+    return ours + [entry for study in studies() if study.by and study.split == "test" for entry in entries(study)]
+
+
+def best(of, parameters, epochs):
+    """Return the Entry with the highest mean within a size and a number of epochs; None where there is none.
+
+    One with too few seeds stands only where there is no other.
+    """
+    fit_in = [e for e in of if e.arm.parameters <= parameters and len(e.arm.runs[0].history) <= epochs]
+    return max(fit_in, key=lambda e: (e.counts, e.mean.mean), default=None)
+
+
+def categories():
+    """Return what a record may be in: (name, parameters, epochs)."""
+    sizes = [(f"{limit:,} parameters", limit, max(EPOCHS)) for limit in PARAMETERS]
+    return sizes + [(f"{limit} epoch{'s' * (limit > 1)}", max(PARAMETERS), limit) for limit in EPOCHS[:-1]]
+
+
+def p_value(new, old):
+    """Return the chance of so much higher a mean if both were as good: Welch's t-test, one-sided."""
+    finals = (list(entry.arm.finals.values()) for entry in (new, old))
+    return ttest_ind(*finals, equal_var=False, alternative="greater").pvalue
+
+
+def verdicts(entry, others):
+    """Write for each category that an Entry fits in whether it is a record."""
+    for name, parameters, epochs in categories():
+        if best([entry], parameters, epochs) is None:
+            continue
+        old = best(others, parameters, epochs)
+        if not entry.counts:
+            yield f"{name}: no record, {len(entry.arm.runs)} seeds are fewer than {LEAST_SEEDS}"
+        elif old is None or not old.counts:
+            yield f"{name}: the first record, {entry.mean.mean:.3f} %"
+        else:
+            p = p_value(entry, old)
+            verdict = "a record" if p < P else "no record"
+            yield f"{name}: {verdict}, {entry.mean.mean:.3f} % against {old.mean.mean:.3f} %, p = {p:.2g}"
+
+
+def check(path):
+    """Yield what a check of a study finds, line by line. Raises ValueError for what does not stand."""
+    study = read_evidence(path)
+    if study.split != "test" or not study.complete:
+        raise ValueError(f"{study.name} lacks runs on the test images: run python -m src.studies.run {path}")
+    data = load_dataset(split=study.split)
+    for name, arm in study.arms.items():
+        excess, what = deviation(fingerprint(named(arm.network), arm.recipe, load_dataset()), arm.fingerprint)
+        if excess > 1:
+            raise ValueError(f"{name} was not made by this code: {what} is {excess:.3g} times too far off")
+        yield f"{name}: the fingerprint is this code's"
+    entry = entries(study)[0]
+    run = entry.arm.runs[0]
+    again = fit(named(entry.arm.network), data, entry.arm.recipe, run.seed).run
+    apart, allowed = abs(again.final - run.final), max(REPEAT * entry.mean.sd, 0.05)
+    if apart > allowed:
+        raise ValueError(f"seed {run.seed} ended at {run.final:.2f} %, again at {again.final:.2f} %: too far apart")
+    yield f"seed {run.seed} again: {again.final:.2f} %, the study has {run.final:.2f} %"
+    yield f"{entry.name}, {seeds_text(study.seeds)}:"
+    yield from verdicts(entry, [other for other in entries() if other.study != study.name])
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit("give one study: python -m src.studies.contest results/studies/NAME.json")
+    try:
+        for line in check(sys.argv[1]):
+            print(line, flush=True)
+    except (DataError, OSError, ValueError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
