@@ -10,14 +10,14 @@ from IPython.display import HTML, Image, Markdown, display
 
 from src import ROOT, shown
 from src.demo.page import save_page
-from src.demo.picture import as_mnist
+from src.demo.picture import look
 from src.demo.reader import reader_of, save_weights
 from src.evidence.fingerprint import fingerprinted
 from src.evidence.records import Arm, Evidence, Target, path_to, read_named, steps, write_evidence
 from src.evidence.runs import environment, fit, git_commit
 from src.evidence.storage import RESULTS
 from src.learn.data import load_dataset
-from src.learn.images import augment
+from src.learn.images import augment, normalise
 from src.learn.recipe import Recipe
 from src.learn.training import preprocess
 from src.receptive_field import layers
@@ -26,12 +26,13 @@ from src.report.progress import Progress
 from src.report.settings import check_folders, check_parameters, results_folder
 
 __all__ = [
-    "Recipe", "Target", "check_parameters", "finish_step", "fit_seeds", "read_digit", "save_networks", "show_changes",
-    "show_confusion", "show_curves", "show_frontier", "show_layers", "show_mistakes", "show_network", "show_outside",
-    "show_samples", "show_seeds", "show_summary", "start_step",
+    "Recipe", "Target", "check_parameters", "finish_step", "fit_seeds", "read_digit", "save_networks",
+    "show_averaging", "show_changes", "show_confusion", "show_curves", "show_frontier", "show_layers",
+    "show_mistakes", "show_network", "show_outside", "show_samples", "show_seeds", "show_summary", "start_step",
 ]  # fmt: skip
 
 BUDGET = 8000
+PHOTOGRAPH = ROOT / "tests" / "pictures" / "blue-ink-ruled-paper_4.jpg"  # to be read where no other is named
 
 
 def start_step(settings, studies=()):
@@ -122,24 +123,33 @@ def show_mistakes(logits, data):
 
 
 def read_digit(trained, data, settings):
-    """Let a trained network read the picture that `digit` names, else the first test image, and show what it sees."""
-    image = as_mnist(settings.digit) if settings.digit else data.eval_images[:1].cpu()
-    probabilities = reader_of(trained, data.train_images).probabilities(image)
+    """Let a trained network read the picture that `digit` names, else a photograph, and show its way to the answer."""
+    seen = look(settings.digit or PHOTOGRAPH)
+    probabilities = reader_of(trained, data.train_images).probabilities(seen.image)
     digit = max(range(10), key=probabilities.__getitem__)
-    name = shown(settings.digit) if settings.digit else "The first test image"
-    print(f"{name}: {digit}, {probabilities[digit]:.1%} sure")
+    print(f"{shown(settings.digit or PHOTOGRAPH)}: {digit}, {probabilities[digit]:.1%} sure")
     print(*(f"{number}: {probability:6.1%}" for number, probability in enumerate(probabilities)), sep="\n")
-    rows = _stages("as MNIST has it", image, trained.recipe, trained.statistics)
-    _show(figures.reading(rows, probabilities))
+    panels = {"picture\n": seen.picture, "ink\n": seen.ink, "the digit\n": seen.ink * seen.kept}
+    figure = figures.reading(panels | _given(trained, seen.image), probabilities)
+    _show(figure)
+    if not settings.digit:
+        figures.save_figure(figure, results_folder(settings, data) / "photograph.png")
 
 
 def save_networks(runs, data, settings):
-    """Write the weights of the first seed of each model, and the page on which one draws a digit for them."""
+    """Write the weights of the first seed of each model and the page on which one draws a digit for them.
+
+    Show and write, too, what the first of them makes of a test image, layer by layer.
+    """
     folder = results_folder(settings, data)
     readers = {name: reader_of(of_name[0], data.train_images) for name, of_name in runs.items()}
     written = [save_weights(runs[name][0], reader, folder) for name, reader in readers.items()]
     written.append(save_page(readers, folder))
-    print("Written:", ", ".join(map(shown, written)))
+    reader, image = next(iter(readers.values())), data.eval_images[:1]
+    figure = figures.reading(_given(reader, image) | _maps(reader, image), reader.probabilities(image))
+    _show(figure)
+    figures.save_figure(figure, folder / "reading.png")
+    print("Written:", ", ".join(map(shown, [*written, folder / "reading.png"])))
 
 
 def show_seeds(*names):
@@ -151,9 +161,17 @@ def show_seeds(*names):
 
 def show_changes(*names):
     """Print what each change in a study makes of its first arm, and show it."""
-    for study in _carried_out(*names):
-        print(*text.changes_lines(study), sep="\n")
+    found = _carried_out(*names)
+    comparisons = sum(len(study.arms) - 1 for study in found)
+    for study in found:
+        print(*text.changes_lines(study, comparisons), sep="\n")
         _show(figures.forest(study))
+
+
+def show_averaging():
+    """Show epoch by epoch what averaging the weights does."""
+    for study in _carried_out("ablation_training"):
+        _show(figures.epoch_by_epoch(study, figures.AVERAGING))
 
 
 def show_frontier():
@@ -191,6 +209,25 @@ def _gathered(name, target, runs):
     }
     seeds = tuple(run.seed for arm in arms.values() for run in arm.runs)
     return Evidence(name, arms, tuple(dict.fromkeys(seeds)), target=target)
+
+
+def _given(reader, image):
+    """Return panels for figures.reading: an image (1, 1, H, W) and what preprocessing makes of it."""
+    ready = preprocess(image, reader.recipe, reader.statistics)
+    size = f"{image.shape[-2]} x {image.shape[-1]}"
+    return {f"digit\n{size}": image[0, 0].cpu().numpy(), f"preprocessed\n{size}": ready[0, 0].cpu().numpy()}
+
+
+@torch.no_grad()
+def _maps(reader, image):
+    """Return panels for figures.reading: the maps of each layer that has any."""
+    maps, panels = normalise(preprocess(image, reader.recipe, reader.statistics), reader.statistics), {}
+    for layer in reader.model.to(image.device):
+        maps = layer(maps)
+        if maps.dim() == 4 and maps.shape[-1] > 1 and not isinstance(layer, torch.nn.Conv2d):
+            _, count, height, width = maps.shape
+            panels[f"{count} maps\n{height} x {width}"] = figures.mosaic(maps[0].float().cpu().numpy())
+    return panels
 
 
 def _stages(label, images, recipe, statistics):

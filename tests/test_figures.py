@@ -3,6 +3,7 @@
 import itertools
 import re
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -158,9 +159,27 @@ def test_frontier_shows_our_means_and_the_public_results():
 
 
 def test_a_reading_shows_what_is_given_and_ten_bars():
-    figure = figures.reading({"prepared": torch.zeros(1, 1, 28, 28)}, [0.0] * 9 + [1.0])
-    assert "prepared" in texts(figure)
+    figure = figures.reading({"ink": np.zeros((28, 28)), "picture": np.zeros((28, 40, 3))}, [0.0] * 9 + [1.0])
+    assert {"ink", "picture", "answer: 9\n100.0 % sure"} <= texts(figure)
     assert [bar.get_height() for bar in figure.axes[-1].patches] == [0.0] * 9 + [1.0]
+
+
+def test_maps_lie_in_rows_with_gaps():
+    maps = np.arange(5)[:, None, None] * np.ones((5, 8, 8))
+    found = figures.mosaic(maps)
+    assert found.shape == (27, 27)  # three columns of 8 + 1
+    assert found[0, ::9].tolist() == [0, 1, 2]
+    assert found[9, :18:9].tolist() == [3, 4]
+    assert np.isnan(found[8]).all()
+    assert np.isnan(found[:, 8]).all()
+
+
+def test_epochs_are_shown_as_mean_and_range_of_the_runs():
+    study = evidence("a", one=[HELD, LOST], other=[LOST, LOST])
+    figure = figures.epoch_by_epoch(study, {"one": "with", "other": "without"})
+    lines = [line for line in figure.axes[0].lines if len(line.get_ydata()) == len(HELD)]
+    assert [line.get_ydata()[-1] for line in lines] == [pytest.approx(99.41), pytest.approx(99.31)]
+    assert "with: 1 of 2 runs hold 99.4 %" in {text.get_text() for text in figure.axes[0].get_legend().texts}
 
 
 def test_network_shows_each_layer_and_what_it_sees():

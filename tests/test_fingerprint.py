@@ -11,9 +11,9 @@ from src.evidence.records import STEPS, read_named, studies
 from src.learn import images, training
 from src.learn.data import load_dataset
 from src.learn.networks import named
-from src.report.text import CLAIMS
+from src.report.text import CLAIMS, EARLIER
 
-ARMS = {f"{study} {name}": read_named(study).arms[name] for _, study, name in CLAIMS}
+ARMS = {f"{study} {name}": read_named(study).arms[name] for _, study, name in (*CLAIMS, *EARLIER)}
 
 
 @pytest.fixture(scope="module")

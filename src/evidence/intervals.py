@@ -12,12 +12,16 @@ CHANCE = 0.2
 
 
 class Mean(NamedTuple):
-    """Hold a mean over seeds, the standard deviation of one seed, and the 95 % interval (Student's t) of the mean."""
+    """Hold a mean over seeds, the standard deviation of one seed, and by Student's t the mean's 95 % interval and p.
+
+    p is the chance of a mean so far from zero if the true one were zero: of use where the values are differences.
+    """
 
     mean: float
     sd: float
     low: float
     high: float
+    p: float
 
 
 def mean_over_seeds(values):
@@ -25,8 +29,10 @@ def mean_over_seeds(values):
     if len(values) < 2:
         raise ValueError(f"an interval needs at least 2 seeds, got {len(values)}")
     mean, sd = statistics.mean(values), statistics.stdev(values)
-    half = stats.t.ppf(0.975, len(values) - 1) * sd / math.sqrt(len(values))
-    return Mean(mean, sd, mean - half, mean + half)
+    error, freedom = sd / math.sqrt(len(values)), len(values) - 1
+    half = stats.t.ppf(0.975, freedom) * error
+    p = 2 * stats.t.sf(abs(mean) / error, freedom) if error else float(mean == 0)
+    return Mean(mean, sd, mean - half, mean + half, p)
 
 
 def paired_difference(values, baseline):

@@ -32,14 +32,15 @@ def texts():
     """Return what README.md, the notebooks and the page of the search should say, by path."""
     benchmark = json.loads((RESULTS / "benchmark.json").read_text(encoding="utf-8"))
     tables = {
-        "claims": text.claims_table(),
+        "claims": text.claims_table(text.CLAIMS),
+        "earlier": text.claims_table(text.EARLIER),
         "network": f"```python\n{text.layer_lines(models.Model_8)}\n```",
         "steps": text.steps_table(steps()),
         "speed": text.speed_table(benchmark),
         "search": text.search_tables(studies(kind="search")),
         "records": text.records_table(),
         "single_runs": text.single_runs_table(),
-        "claims_of_step": text.claims_table("../results"),
+        "claims_of_step": text.claims_table((*text.CLAIMS, *text.EARLIER), "../results"),
     } | {f"Step{k}": text.card_table(read_named(f"Step{k}")) for k in STEPS}
     words = text.vocabulary()
     found = {}
@@ -81,6 +82,10 @@ def pictures():
         yield RESULTS / f"{step.name}.png", figures.png(figures.step_curves(step))
     if found:
         yield RESULTS / "overview.png", figures.png(figures.overview(found))
+    yield (
+        path_to("weight_averaging").with_suffix(".png"),
+        figures.png(figures.epoch_by_epoch(read_named("ablation_training"), figures.AVERAGING)),
+    )
     for name, draw in DRAWN.items():
         yield path_to(name).with_suffix(".png"), figures.png(draw(read_named(name)))
 

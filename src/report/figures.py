@@ -1,9 +1,11 @@
 """Every figure. Each function returns a matplotlib Figure and shows nothing."""
 
 import io
+import math
 import re
 
 import matplotlib
+import numpy as np
 import PIL
 import torch
 from matplotlib.figure import Figure
@@ -26,6 +28,8 @@ COLOURS = {
     "Model_4": "#999933", "Model_5": "#cc79a7", "Model_6": "#56b4e9",
     "Model_7": "#d55e00", "Model_8": OURS, "Model_9": "#332288",
 }  # fmt: skip
+# Two arms of results/studies/ablation_training.json, and what a figure calls them.
+AVERAGING = {"the whole recipe": "averaged weights", "no weight averaging": "the last weights"}
 HALO = [withStroke(linewidth=2, foreground="white")]  # keeps a label legible on a digit
 WIDTH = 8.5  # inches: the text of README on GitHub
 
@@ -94,18 +98,39 @@ def samples(rows):
     return figure
 
 
-def reading(rows, probabilities):
-    """Draw what a network is given, `rows` of one image (1, 1, 28, 28) each, and the ten probabilities it returns."""
-    figure, ((*pictures, bars),) = _figure(1.9, 1, len(rows) + 1, width=6, width_ratios=[1] * len(rows) + [1.6])
-    for axis, (label, images) in zip(pictures, rows.items(), strict=True):
-        axis.imshow(images[0, 0].cpu().numpy(), cmap="gray_r")
+def reading(panels, probabilities):
+    """Draw what becomes of a picture on its way through a network, and the ten probabilities at its end.
+
+    `panels` maps a label to an array: (H, W), of which high values are dark, or (H, W, 3) from 0 to 1.
+    """
+    figure = Figure(figsize=(WIDTH, 1.6), layout="constrained")
+    *pictures, bars = figure.subplots(1, len(panels) + 1, width_ratios=[1] * len(panels) + [1.4])
+    for axis, (label, values) in zip(pictures, panels.items(), strict=True):
+        axis.imshow(values, cmap="gray_r")
         axis.axis("off")
-        axis.set_title(label, fontsize=9, color=INK)
+        axis.set_anchor("N")
+        axis.set_title(label, fontsize=10, color=INK)
     bars.bar(range(10), probabilities, color=OURS)
+    bars.spines[["top", "right", "left"]].set_visible(False)
     bars.set_xticks(range(10))
+    bars.set_yticks([])
     bars.set_ylim(0, 1)
-    bars.set_title("probability of each digit", fontsize=9, color=INK)
+    bars.tick_params(labelsize=9)
+    best = max(range(10), key=probabilities.__getitem__)
+    bars.set_title(f"answer: {best}\n{100 * probabilities[best]:.1f} % sure", fontsize=10, color=INK)
     return figure
+
+
+def mosaic(maps):
+    """Lay the square maps of a layer (C, S, S) out in a square, with gaps between them."""
+    count, size, _ = maps.shape
+    columns = math.ceil(math.sqrt(count))
+    pitch = size + max(1, size // 8)
+    found = np.full((columns * pitch, columns * pitch), np.nan)
+    for at, values in enumerate(maps):
+        top, left = at // columns * pitch, at % columns * pitch
+        found[top : top + size, left : left + size] = values
+    return found
 
 
 def curves(histories, target):
@@ -328,6 +353,37 @@ def strip(evidence):
     return figure
 
 
+def epoch_by_epoch(evidence, labels):
+    """Draw the test accuracy of all runs of some arms by epoch: the mean, and from the lowest to the highest run.
+
+    `labels` maps an arm's name to what the figure calls it.
+    """
+    target = evidence.target
+    figure, axes = _figure(3.4)
+    axis = axes[0][0]
+    line = 100 * target.accuracy
+    for (name, label), colour in zip(labels.items(), (OURS, CLEAR), strict=False):
+        arm = evidence.arms[name]
+        values = np.array([[epoch.accuracy for epoch in run.history] for run in arm.runs])
+        numbers = range(1, values.shape[1] + 1)
+        says = f"{label}: {arm.held(target)} of {len(arm.runs)} runs hold {line:.1f} %"
+        axis.plot(numbers, values.mean(0), color=colour, marker=".", linewidth=1.6, label=says)
+        axis.fill_between(numbers, values.min(0), values.max(0), color=colour, alpha=0.2, linewidth=0)
+    last = len(numbers)
+    axis.axhline(line, color=INK, linewidth=1, linestyle="--")
+    axis.axvspan(last - target.last_epochs + 0.5, last + 0.5, color=SOFT, alpha=0.25, linewidth=0)
+    axis.text(
+        last - target.last_epochs / 2 + 0.5, 0.03, f"the last {target.last_epochs} epochs count", fontsize=9,
+        color=FAINT, ha="center", transform=axis.get_xaxis_transform(),
+    )  # fmt: skip
+    axis.set_ylim(98.8, values.max() + 0.1)
+    axis.set_xlim(0.5, last + 0.5)
+    axis.set(xlabel="epoch (what lies below the frame is cut off)", ylabel=f"{evidence.split} accuracy, %")
+    axis.grid(axis="y", alpha=0.25)
+    axis.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1))
+    return figure
+
+
 def forest(evidence):
     """Draw each arm's difference to the first in points, paired by seed, with 95 % intervals, in the study's order."""
     arms, target = evidence.arms, evidence.target
@@ -341,7 +397,7 @@ def forest(evidence):
             value = f"{mean_over_seeds(list(arm.finals.values())).mean:.3f} %"
             axis.scatter([0], [at], s=40, color=INK, zorder=2)
         else:
-            mean, _, low, high = by_arm[name]
+            mean, low, high = by_arm[name].mean, by_arm[name].low, by_arm[name].high
             value = _minus(f"{mean:+.3f} ({low:+.3f} to {high:+.3f})")
             colour = CLEAR if low > 0 or high < 0 else FAINT
             colours.add(colour)
