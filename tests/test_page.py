@@ -136,6 +136,7 @@ def scribbles(count, seed):
         yield strokes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Model_8", "Model_9"])
 def test_it_reads_drawings_as_python_does(drawn, readers, name):
     """100 drawings: from the pad's ink both make the same image, and of that the same logits."""
