@@ -9,11 +9,10 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
 
-from src.evidence.records import Target
 from src.model import Model_8
 from src.report import figures
 from src.studies import public
-from tests.helpers import HELD, LOST, evidence, history
+from tests.helpers import HELD, LOST, evidence
 
 
 def texts(figure):
@@ -23,7 +22,7 @@ def texts(figure):
 
 def test_png_is_saved_whole_and_the_same_each_time(tmp_path):
     for name in ("one", "two"):
-        figures.save_figure(figures.curves({"Model_7": history(*HELD)}, Target()), tmp_path / name)
+        figures.save_figure(figures.step_curves(evidence(Model_7=[HELD])), tmp_path / name)
     one, two = ((tmp_path / name).read_bytes() for name in ("one", "two"))
     assert one == two
     assert one.startswith(b"\x89PNG")
@@ -31,7 +30,7 @@ def test_png_is_saved_whole_and_the_same_each_time(tmp_path):
 
 
 def test_curves_show_every_epoch_and_name_each_line_at_its_end():
-    figure = figures.curves({"Model_7": history(*HELD), "Model_8": history(9_930, 9_940)}, Target())
+    figure = figures.step_curves(evidence(Model_7=[HELD], Model_8=[(9_930, 9_940)]))
     (axis,) = figure.axes
     one, two, line = axis.get_lines()
     assert one.get_ydata() == pytest.approx([count / 100 for count in HELD])
@@ -43,7 +42,7 @@ def test_curves_show_every_epoch_and_name_each_line_at_its_end():
 
 @pytest.mark.parametrize("epochs", [1, 2, 15])
 def test_all_that_curves_say_is_in_the_picture(epochs):
-    figure = figures.curves({"Model_8": history(*[9_950] * epochs)}, Target())
+    figure = figures.step_curves(evidence(Model_8=[[9_950] * epochs]))
     FigureCanvasAgg(figure).draw()  # warns where there is no room, which is an error here
     for artist in figure.axes[0].texts:
         box = artist.get_window_extent()

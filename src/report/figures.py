@@ -54,10 +54,6 @@ def _colour(name):
     return COLOURS.get(name, FAINT)
 
 
-def _minus(text):
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
 def png(figure):
     """Render a figure as PNG bytes. The same versions of matplotlib and Pillow, which they name, give the same bytes.
 
@@ -133,18 +129,19 @@ def mosaic(maps):
     return found
 
 
-def curves(histories, target):
-    """Draw accuracy by epoch, each line with its name at its end. `histories` maps a label to a history."""
+def step_curves(step):
+    """Draw accuracy by epoch of each run of a step, each line with its name at its end."""
     figure, axes = _figure(3.6)
     axis = axes[0][0]
-    line = 100 * target.accuracy
-    last = max(len(history) for history in histories.values())
+    target, line = step.target, 100 * step.target.accuracy
+    runs = [(name, run) for name, arm in step.arms.items() for run in arm.runs]
+    last = max(len(run.history) for _, run in runs)
     ends, floor = {f"target {line:.1f} %": (line, INK)}, line
-    for label, history in histories.items():
-        test = [epoch.accuracy for epoch in history]
-        colour = _colour(label.split(",")[0])
-        axis.plot([epoch.epoch for epoch in history], test, color=colour, marker=".", linewidth=1.6)
-        ends[f"{label}  {test[-1]:.2f}"] = (test[-1], colour)
+    for name, run in runs:
+        test = [epoch.accuracy for epoch in run.history]
+        axis.plot([epoch.epoch for epoch in run.history], test, color=_colour(name), marker=".", linewidth=1.6)
+        label = f"{name}, seed {run.seed}" if len(runs) > len(step.arms) else name
+        ends[f"{label}  {test[-1]:.2f}"] = (test[-1], _colour(name))
         floor = min(floor, *test[len(test) // 3 :])
     top = max(value for value, _ in ends.values()) + 0.2
     floor -= 0.1
@@ -162,17 +159,6 @@ def curves(histories, target):
     axis.set(xlabel="epoch (what lies below the frame is cut off)", ylabel="test accuracy, %")
     axis.grid(axis="y", alpha=0.25)
     return figure
-
-
-def step_curves(step):
-    """Draw the curves of a step's runs."""
-    several = any(len(arm.runs) > 1 for arm in step.arms.values())
-    histories = {
-        f"{name}, seed {run.seed}" if several else name: run.history
-        for name, arm in step.arms.items()
-        for run in arm.runs
-    }
-    return curves(histories, step.target)
 
 
 def _apart(heights, least):
@@ -398,7 +384,7 @@ def forest(evidence):
             axis.scatter([0], [at], s=40, color=INK, zorder=2)
         else:
             mean, low, high = by_arm[name].mean, by_arm[name].low, by_arm[name].high
-            value = _minus(f"{mean:+.3f} ({low:+.3f} to {high:+.3f})")
+            value = f"{mean:+.3f} ({low:+.3f} to {high:+.3f})".replace("-", "\N{MINUS SIGN}")
             colour = CLEAR if low > 0 or high < 0 else FAINT
             colours.add(colour)
             axis.plot([low, high], [at, at], color=colour, linewidth=2)
