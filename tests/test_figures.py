@@ -9,6 +9,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
 
+from src.evidence.records import read_named
 from src.model import Model_8
 from src.report import figures
 from src.studies import public
@@ -116,18 +117,10 @@ def test_strip_sets_the_arms_side_by_side():
     assert len(heights(figure.axes[0])) == 5 * 6
 
 
-@pytest.mark.parametrize(
-    "arms",
-    [
-        {"Model_8, 2 epochs": 20, "Model_8, 3 epochs": 20},
-        {"Model_4": 5, "Model_5": 5, "Model_6": 5, "Model_6, falling rate": 5},
-        {"Model_9": 10, "2,976 parameters": 10},
-    ],
-)
-def test_headings_of_arms_lie_apart(arms):
-    figure = figures.strip(
-        evidence(**{arm: [HELD, LOST] * (count // 2) + [HELD] * (count % 2) for arm, count in arms.items()})
-    )
+@pytest.mark.parametrize("name", ["published_models", "three_epochs_confirmation"])
+def test_headings_of_arms_lie_apart(name):
+    arms = read_named(name).arms
+    figure = figures.strip(read_named(name))
     figure.draw_without_rendering()
     headings = [text.get_window_extent() for text in figure.axes[0].texts if "mean" in text.get_text()]
     assert len(headings) == len(arms)

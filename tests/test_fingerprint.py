@@ -56,7 +56,7 @@ def with_longer_shifts(monkeypatch):
     monkeypatch.setattr(images, "resample", shifted)
 
 
-def with_recipe(**change):
+def with_recipe(change):
     def plant(monkeypatch):
         for function in ("make_optimizer", "ema_update"):
             original = getattr(training, function)
@@ -65,7 +65,6 @@ def with_recipe(**change):
             if function == "ema_update":
                 monkeypatch.setattr("src.evidence.fingerprint.ema_update", faulty)
 
-    change = change["change"]
     return plant
 
 
@@ -96,8 +95,8 @@ def with_swapped_draws(monkeypatch):
 FAULTS = {
     "padding": with_padding,
     "a shift of 2.1 / width": with_longer_shifts,
-    "learning rate + 1 %": with_recipe(change=lambda recipe: {"lr": recipe.lr * 1.01}),
-    "EMA decay": with_recipe(change=lambda recipe: {"ema": recipe.ema - 0.001 * (recipe.ema > 0)}),
+    "learning rate + 1 %": with_recipe(lambda recipe: {"lr": recipe.lr * 1.01}),
+    "EMA decay": with_recipe(lambda recipe: {"ema": recipe.ema - 0.001 * (recipe.ema > 0)}),
     "learning-rate decay a step late": with_late_decay,
     "augmentation decay a step late": with_late_augmentation_decay,
     "two draws swapped": with_swapped_draws,

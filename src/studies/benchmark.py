@@ -9,7 +9,6 @@ the run of median time counts. Each run has a process of its own. For Linux, whe
 """
 
 import functools
-import json
 import multiprocessing
 import resource
 import sys
@@ -24,7 +23,7 @@ from torchvision.datasets import MNIST
 
 from src.evidence.records import read_named
 from src.evidence.runs import environment
-from src.evidence.storage import RESULTS, check_writable, write
+from src.evidence.storage import RESULTS, check_writable, write_json
 from src.learn.data import MNIST as OURS
 from src.learn.data import DataError, load_dataset, raw_folder
 from src.learn.training import new_model, train
@@ -102,13 +101,10 @@ def main():
             "peak_memory_mib": round(memory),
             "epochs": [round(epoch, 2) for epoch in seconds],
         }
-        print(
-            "{name}: {total_seconds} s, {peak_memory_mib:,} MiB".format(name=name, **content[name]),
-            flush=True,
-        )
+        print("{name}: {total_seconds} s, {peak_memory_mib:,} MiB".format(name=name, **content[name]), flush=True)
     content["ratio"] = round(sum(content["published"]["epochs"]) / sum(content["ours"]["epochs"]), 2)
     print(f"the published loop takes {content['ratio']} times as long")
-    write(RESULTS / "benchmark.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_json(RESULTS / "benchmark.json", content)
 
 
 if __name__ == "__main__":
