@@ -19,13 +19,8 @@ from src.report import figures, text
 
 TABLE = re.compile(r"(<!-- table: (\w+) -->).*?(<!-- /table -->)", re.DOTALL)
 NUMBER = re.compile(r"(<!-- = (.+?) -->).*?(<!-- / -->)", re.DOTALL)
-# How the evidence of a study is drawn.
-DRAWN = {
-    "model_8_confirmation": figures.strip, "three_epochs_confirmation": figures.strip,
-    "published_models": figures.strip, "model_7": figures.forest, "layout": figures.forest,
-    "ablation_images": figures.forest, "ablation_training": figures.forest, "ablation_network": figures.forest,
-    "frontier": figures.frontier,
-}  # fmt: skip
+# How the evidence of a study is drawn, where a text shows it.
+DRAWN = {"model_8_confirmation": figures.strip, "published_models": figures.strip, "frontier": figures.frontier}
 
 
 def texts():
