@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 
 # Tests run side by side, and two threads in a process crawl as soon as another one runs.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -10,7 +12,7 @@ import pytest
 
 from src import ROOT
 from src.learn.data import load_dataset, raw_folder
-from tests.helpers import write_synthetic_mnist
+from tests.helpers import copy_source, write_synthetic_mnist
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +43,22 @@ def checkout(tmp_path_factory):
     for name in ("pyproject.toml", "README.md", "CITATION.cff"):
         shutil.copy(ROOT / name, copy)
     return copy
+
+
+@pytest.fixture
+def command(tmp_path, synthetic_root):
+    """Return a function that starts a program in a copy of the checkout, which takes the synthetic digits for MNIST."""
+    copy_source(tmp_path)
+    data = tmp_path / "src" / "learn" / "data.py"
+    assert "official=official" in data.read_text()
+    data.write_text(data.read_text().replace("official=official", "official=True"))
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+
+    def start(*arguments, **more):
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=tmp_path, env=environment | {"MNIST_ROOT": str(synthetic_root)} | more, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    return start

@@ -50,6 +50,12 @@ def copy_source(folder):
     return folder
 
 
+def finished(process):
+    """Wait for a program; return its exit status, what it printed and what it said on stderr."""
+    shown, errors = process.communicate(timeout=240)
+    return process.returncode, shown, errors
+
+
 def model_names():
     """Name the models of the three steps, in their order."""
     return [name for name in vars(models) if name.startswith("Model_")]

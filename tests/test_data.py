@@ -38,7 +38,7 @@ def test_validation_split_is_the_end_of_train(tmp_path):
     assert torch.equal(held_out.eval_labels, whole.train_labels[50:])
 
 
-def test_train_limit(synthetic_root, data):
+def test_train_limit_and_split(synthetic_root, data):
     few = load_dataset(synthetic_root, train_limit=37)
     assert torch.equal(few.train_images, data.train_images[:37])
     assert len(few.eval_images) == len(data.eval_images) == 200
@@ -46,14 +46,13 @@ def test_train_limit(synthetic_root, data):
         load_dataset(synthetic_root, train_limit=601)
     with pytest.raises(DataError, match="the validation split needs over 10000 images, got 600"):
         load_dataset(synthetic_root, split="validation")
+    with pytest.raises(DataError, match="split must be one of test, validation, got 'train'"):
+        load_dataset(synthetic_root, split="train")
 
 
-def test_synthetic_data_never_pass_for_mnist(data):
-    assert not data.official
-
-
-def test_data_of_ones_own_bring_their_own_statistics(data):
+def test_data_of_ones_own_never_pass_for_mnist_and_bring_their_own_statistics(data):
     """Numbers of MNIST's would scale them wrongly without a word."""
+    assert not data.official
     assert data.statistics == measure(data.train_images) != OURS.statistics
     pixels = data.train_images.double() / 255
     assert (data.statistics.mean, data.statistics.std) == pytest.approx((pixels.mean().item(), pixels.std().item()))
@@ -233,19 +232,11 @@ def test_a_root_inside_mnist_is_understood(synthetic_root, inside):
     assert len(load_dataset(synthetic_root / inside).train_images) == 600
 
 
-def test_unknown_split(synthetic_root):
-    with pytest.raises(DataError, match="split must be one of test, validation, got 'train'"):
-        load_dataset(synthetic_root, split="train")
-
-
 def test_relative_roots_count_from_the_checkout(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MNIST_ROOT", raising=False)
     assert raw_folder() == ROOT / "data" / "MNIST" / "raw"
     assert raw_folder("notebooks") == ROOT / "notebooks" / "MNIST" / "raw"
     assert raw_folder(tmp_path) == tmp_path / "MNIST" / "raw"
-
-
-def test_root_from_the_environment(synthetic_root, monkeypatch):
-    monkeypatch.setenv("MNIST_ROOT", str(synthetic_root))
-    assert len(load_dataset().train_images) == 600
+    monkeypatch.setenv("MNIST_ROOT", str(tmp_path))
+    assert raw_folder() == tmp_path / "MNIST" / "raw"

@@ -9,11 +9,11 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
 
-from src.evidence.records import Target
+from src.evidence.records import read_named
 from src.model import Model_8
 from src.report import figures
 from src.studies import public
-from tests.helpers import HELD, LOST, evidence, history
+from tests.helpers import HELD, LOST, evidence
 
 
 def texts(figure):
@@ -23,7 +23,7 @@ def texts(figure):
 
 def test_png_is_saved_whole_and_the_same_each_time(tmp_path):
     for name in ("one", "two"):
-        figures.save_figure(figures.curves({"Model_7": history(*HELD)}, Target()), tmp_path / name)
+        figures.save_figure(figures.step_curves(evidence(Model_7=[HELD])), tmp_path / name)
     one, two = ((tmp_path / name).read_bytes() for name in ("one", "two"))
     assert one == two
     assert one.startswith(b"\x89PNG")
@@ -31,7 +31,7 @@ def test_png_is_saved_whole_and_the_same_each_time(tmp_path):
 
 
 def test_curves_show_every_epoch_and_name_each_line_at_its_end():
-    figure = figures.curves({"Model_7": history(*HELD), "Model_8": history(9_930, 9_940)}, Target())
+    figure = figures.step_curves(evidence(Model_7=[HELD], Model_8=[(9_930, 9_940)]))
     (axis,) = figure.axes
     one, two, line = axis.get_lines()
     assert one.get_ydata() == pytest.approx([count / 100 for count in HELD])
@@ -43,7 +43,7 @@ def test_curves_show_every_epoch_and_name_each_line_at_its_end():
 
 @pytest.mark.parametrize("epochs", [1, 2, 15])
 def test_all_that_curves_say_is_in_the_picture(epochs):
-    figure = figures.curves({"Model_8": history(*[9_950] * epochs)}, Target())
+    figure = figures.step_curves(evidence(Model_8=[[9_950] * epochs]))
     FigureCanvasAgg(figure).draw()  # warns where there is no room, which is an error here
     for artist in figure.axes[0].texts:
         box = artist.get_window_extent()
@@ -58,14 +58,14 @@ def test_labels_keep_apart_and_in_order():
 
 def test_confusion_counts_mistakes():
     labels = torch.tensor([0, 0, 1, 2, 2, 2])
-    figure = figures.confusion(labels, torch.tensor([0, 1, 1, 3, 3, 2]), "0123456789")
+    figure = figures.confusion(labels, torch.tensor([0, 1, 1, 3, 3, 2]))
     assert "3 mistakes of 6" in texts(figure)
     shown = figure.axes[0].images[0].get_array()
     assert (shown[0, 1], shown[2, 3], shown.sum()) == (1, 2, 3)
 
 
 def test_confusion_with_outputs_that_are_no_digits():
-    figure = figures.confusion(torch.tensor([0, 1]), torch.tensor([17, 1]), "0123456789")
+    figure = figures.confusion(torch.tensor([0, 1]), torch.tensor([17, 1]))
     assert figure.axes[0].images[0].get_array().shape == (10, 18)
     assert "1 mistakes of 2" in texts(figure)
 
@@ -92,12 +92,6 @@ def test_samples_label_their_rows():
     assert {axis.get_ylabel() for axis in figure.axes} == {"as is", "draw 1", ""}
 
 
-def test_overview_names_every_model():
-    figure = figures.overview([evidence("Step3", Model_7=[HELD])])
-    assert {"Model_7\n7,974", "Step 3", "the step's target"} <= texts(figure)
-    assert set(heights(figure.axes[0])) == {99.40, 99.50, 99.45, 99.51, 99.22}
-
-
 def heights(axis):
     scatters = [drawn for drawn in axis.collections if isinstance(drawn, PathCollection)]
     return sorted(round(float(y), 2) for dots in scatters for _, y in dots.get_offsets())
@@ -117,21 +111,12 @@ def test_strip_sets_the_arms_side_by_side():
     assert len(heights(figure.axes[0])) == 5 * 6
 
 
-@pytest.mark.parametrize(
-    "arms",
-    [
-        {"Model_8, 2 epochs": 20, "Model_8, 3 epochs": 20},
-        {"Model_4": 5, "Model_5": 5, "Model_6": 5, "Model_6, falling rate": 5},
-        {"Model_9": 10, "2,976 parameters": 10},
-    ],
-)
-def test_headings_of_arms_lie_apart(arms):
-    figure = figures.strip(
-        evidence(**{arm: [HELD, LOST] * (count // 2) + [HELD] * (count % 2) for arm, count in arms.items()})
-    )
+def test_headings_of_arms_lie_apart():
+    study = read_named("published_models")
+    figure = figures.strip(study)
     figure.draw_without_rendering()
     headings = [text.get_window_extent() for text in figure.axes[0].texts if "mean" in text.get_text()]
-    assert len(headings) == len(arms)
+    assert len(headings) == len(study.arms)
     assert not any(one.overlaps(other) for one, other in itertools.combinations(headings, 2))
 
 

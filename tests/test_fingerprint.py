@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from src.evidence.fingerprint import deviation, fingerprint
-from src.evidence.records import STEPS, read_named, studies
+from src.evidence.records import read_named, steps, studies
 from src.learn import images, training
 from src.learn.data import load_dataset
 from src.learn.networks import named
@@ -31,7 +31,7 @@ def test_claims_are_of_this_code(name, mnist):
 @pytest.mark.slow
 def test_all_evidence_is_of_this_code(mnist):
     seen, differing = {}, {}
-    for evidence in [*studies(), *studies(kind="search"), *(read_named(f"Step{k}") for k in STEPS)]:
+    for evidence in [*studies(), *studies(kind="search"), *steps()]:
         for name, arm in evidence.arms.items():
             key = (arm.network, arm.recipe)
             if key not in seen:
@@ -56,7 +56,7 @@ def with_longer_shifts(monkeypatch):
     monkeypatch.setattr(images, "resample", shifted)
 
 
-def with_recipe(**change):
+def with_recipe(change):
     def plant(monkeypatch):
         for function in ("make_optimizer", "ema_update"):
             original = getattr(training, function)
@@ -65,7 +65,6 @@ def with_recipe(**change):
             if function == "ema_update":
                 monkeypatch.setattr("src.evidence.fingerprint.ema_update", faulty)
 
-    change = change["change"]
     return plant
 
 
@@ -96,8 +95,8 @@ def with_swapped_draws(monkeypatch):
 FAULTS = {
     "padding": with_padding,
     "a shift of 2.1 / width": with_longer_shifts,
-    "learning rate + 1 %": with_recipe(change=lambda recipe: {"lr": recipe.lr * 1.01}),
-    "EMA decay": with_recipe(change=lambda recipe: {"ema": recipe.ema - 0.001 * (recipe.ema > 0)}),
+    "learning rate + 1 %": with_recipe(lambda recipe: {"lr": recipe.lr * 1.01}),
+    "EMA decay": with_recipe(lambda recipe: {"ema": recipe.ema - 0.001 * (recipe.ema > 0)}),
     "learning-rate decay a step late": with_late_decay,
     "augmentation decay a step late": with_late_augmentation_decay,
     "two draws swapped": with_swapped_draws,

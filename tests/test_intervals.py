@@ -2,12 +2,7 @@
 
 import pytest
 
-from src.evidence.intervals import (
-    differences_to_first,
-    mean_over_seeds,
-    paired_difference,
-    pass_rate_interval,
-)
+from src.evidence.intervals import differences_to_first, mean_over_seeds, paired_difference, pass_rate_interval
 
 
 def test_pass_rate_interval_in_the_cases_that_have_a_closed_form():

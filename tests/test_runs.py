@@ -36,14 +36,25 @@ def fit_and_kill(data, folder):
         fit(Model_8, data, RECIPE, 0, folder=folder, progress=kill)
 
 
+def resumed(data, folder):
+    """Train that run, or go on with it; return it, and the epochs that were trained for it now."""
+    seen = set()
+    run = fit(Model_8, data, RECIPE, 0, folder=folder, progress=lambda history, epoch, _: seen.add(epoch))
+    return run, seen
+
+
+def same_weights(one, other):
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
 def test_finished_runs_are_picked_up(data, tmp_path):
     first = fit(Model_8, data, RECIPE, 0, folder=tmp_path)
     again = fit(Model_8, data, RECIPE, 0, folder=tmp_path)
     assert (first.kept, again.kept) == (False, True)
     assert again.run.history == first.run.history  # the seconds too: nothing was trained
     assert again.run.environment == first.run.environment
-    for a, b in zip(first.model.state_dict().values(), again.model.state_dict().values(), strict=True):
-        assert torch.equal(a, b)
+    assert same_weights(first.model, again.model)
     assert not fit(Model_8, data, RECIPE, 0, folder=tmp_path, fresh=True).kept
     assert {path.suffix for path in tmp_path.iterdir()} == {".pt", ".lock"}
 
@@ -54,30 +65,15 @@ def test_a_seed_decides_weights_and_training_alike(data, tmp_path):
     history = train(model, data, RECIPE, 3)
     run = fit(Model_8, data, RECIPE, 3, folder=tmp_path)
     assert [epoch._replace(seconds=0) for epoch in run.run.history] == [epoch._replace(seconds=0) for epoch in history]
-    for mine, theirs in zip(run.model.state_dict().values(), model.state_dict().values(), strict=True):
-        assert torch.equal(mine, theirs)
-
-
-def test_any_difference_is_another_run(data, synthetic_root, tmp_path):
-    fit(Model_8, data, RECIPE, 0, folder=tmp_path)
-    fewer = load_dataset(synthetic_root, train_limit=500)
-    for run in (
-        fit(Model_8, data, RECIPE, 1, folder=tmp_path),
-        fit(Model_8, data, replace(RECIPE, lr=0.02), 0, folder=tmp_path),
-        fit(Model_8, fewer, RECIPE, 0, folder=tmp_path),
-        fit(Model_5, data, RECIPE, 0, folder=tmp_path),
-    ):
-        assert not run.kept
-    assert len(list(tmp_path.glob("*.pt"))) == 5
+    assert same_weights(run.model, model)
 
 
 def test_a_killed_run_goes_on_after_its_last_epoch(data, tmp_path):
     expected = fit(Model_8, data, RECIPE, 0, folder=tmp_path / "whole")
     fit_and_kill(data, tmp_path)
-    seen = []
-    run = fit(Model_8, data, RECIPE, 0, folder=tmp_path, progress=lambda history, epoch, _: seen.append(epoch))
-    assert set(seen) == {2}
-    assert [e.eval_correct for e in run.run.history] == [e.eval_correct for e in expected.run.history]
+    run, seen = resumed(data, tmp_path)
+    assert seen == {2}
+    assert [e.eval_loss for e in run.run.history] == [e.eval_loss for e in expected.run.history]
     assert not list(tmp_path.glob("*.checkpoint"))
 
 
@@ -93,9 +89,7 @@ def changed_environment(folder, **changes):
 def test_a_checkpoint_from_another_environment_is_named_and_set_aside(data, tmp_path, capsys):
     fit_and_kill(data, tmp_path)
     changed_environment(tmp_path, threads=64)
-    seen = []
-    fit(Model_8, data, RECIPE, 0, folder=tmp_path, progress=lambda history, epoch, _: seen.append(epoch))
-    assert set(seen) == {1, 2}
+    assert resumed(data, tmp_path)[1] == {1, 2}
     said = capsys.readouterr().out
     assert f"1 epochs were trained elsewhere (threads 64, here {torch.get_num_threads()}): set aside as " in said
     assert len(list(tmp_path.glob("*.checkpoint.aside1"))) == 1
@@ -113,10 +107,10 @@ def test_a_run_killed_before_it_was_filed_needs_no_training(data, tmp_path):
     store = RunStore(Model_8, data, RECIPE, 0, tmp_path)
     for reached in epochs(new_model(Model_8, 0), data, RECIPE, 0):
         store.keep_checkpoint({"environment": environment(data), "state": reached.save()})
-    run = fit(Model_8, data, RECIPE, 0, folder=tmp_path, progress=lambda *_: pytest.fail("it trains"))
+    run, seen = resumed(data, tmp_path)
+    assert not seen
     assert [e.eval_loss for e in run.run.history] == [e.eval_loss for e in expected.run.history]
-    for a, b in zip(expected.model.state_dict().values(), run.model.state_dict().values(), strict=True):
-        assert torch.equal(a, b)
+    assert same_weights(expected.model, run.model)
 
 
 def test_the_fit_is_scored_in_evaluation_mode(data, tmp_path):
@@ -133,8 +127,7 @@ def test_a_run_from_another_machine_is_kept(data, tmp_path):
     keep(there, *job, folder=tmp_path / "here")
     here = kept(*job, folder=tmp_path / "here")
     assert (here.run, here.kept) == (there.run, True)
-    for a, b in zip(there.model.state_dict().values(), here.model.state_dict().values(), strict=True):
-        assert torch.equal(a, b)
+    assert same_weights(there.model, here.model)
 
 
 class Residual(torch.nn.Module):
@@ -159,12 +152,19 @@ def test_any_network_can_be_trained(data, tmp_path):
     assert fit(Other, data, RECIPE, 0, folder=tmp_path).run.history[-1].eval_total == 200
 
 
-def test_what_a_run_is_known_by(data):
+def test_any_difference_is_another_run(data, synthetic_root):
     known = identity(Model_8, data, RECIPE, 0)
     assert known == identity(Model_8, data, Recipe(epochs=2, batch_size=100, rotation=0.0), 0)
-    assert known != identity(named("Model_8_Widths(8, 8, 16, 16, 16)"), data, RECIPE, 0)
     statistics = replace(data.statistics, mean=data.statistics.mean + 1e-4)
-    assert known != identity(Model_8, replace(data, statistics=statistics), RECIPE, 0)
+    others = {
+        identity(Model_8, data, RECIPE, 1),
+        identity(Model_8, data, replace(RECIPE, lr=0.02), 0),
+        identity(Model_8, load_dataset(synthetic_root, train_limit=500), RECIPE, 0),
+        identity(Model_8, replace(data, statistics=statistics), RECIPE, 0),
+        identity(Model_5, data, RECIPE, 0),
+        identity(named("Model_8_Widths(8, 8, 16, 16, 16)"), data, RECIPE, 0),
+    }
+    assert len(others - {known}) == 6
 
     class Subtracting(Residual):
         def forward(self, x):
@@ -174,42 +174,30 @@ def test_what_a_run_is_known_by(data):
     assert identity(Other, data, RECIPE, 0) != identity(lambda: Other(Subtracting), data, RECIPE, 0)
 
 
-def flip(content):
-    return content[:-100] + bytes([content[-100] ^ 1]) + content[-99:]
+def damage(folder, kind):
+    """Cut the one file of a kind in half, and return its name. How little damage is noticed, test_storage.py shows."""
+    (path,) = folder.glob(f"*.{kind}")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path.name
 
 
-DAMAGE = {
-    "empty": lambda content: b"",
-    "cut": lambda content: content[: len(content) // 2],
-    "cut by one": lambda content: content[:-1],
-    "a tail of zeros": lambda content: content[:-1000] + bytes(1000),
-    "one bit": flip,
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_finished_run_is_named_set_aside_and_trained_again(data, tmp_path, capsys, damage):
+def test_a_damaged_finished_run_is_named_set_aside_and_trained_again(data, tmp_path, capsys):
     expected = fit(Model_8, data, RECIPE, 0, folder=tmp_path)
-    (path,) = tmp_path.glob("*.pt")
-    path.write_bytes(damage(path.read_bytes()))
+    name = damage(tmp_path, "pt")
     again = fit(Model_8, data, RECIPE, 0, folder=tmp_path)
     assert not again.kept
     assert [e.eval_loss for e in again.run.history] == [e.eval_loss for e in expected.run.history]
     said = capsys.readouterr().out
-    assert f"{path.name} is damaged (" in said
-    assert f"set aside as {path.name}.aside1, and trained again" in said
+    assert f"{name} is damaged (" in said
+    assert f"set aside as {name}.aside1, and trained again" in said
     assert fit(Model_8, data, RECIPE, 0, folder=tmp_path).kept
 
 
-@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_checkpoint_is_named_and_set_aside(data, tmp_path, capsys, damage):
+def test_a_damaged_checkpoint_is_named_and_set_aside(data, tmp_path, capsys):
     fit_and_kill(data, tmp_path)
-    (path,) = tmp_path.glob("*.checkpoint")
-    path.write_bytes(damage(path.read_bytes()))
-    seen = []
-    fit(Model_8, data, RECIPE, 0, folder=tmp_path, progress=lambda history, epoch, _: seen.append(epoch))
-    assert set(seen) == {1, 2}
-    assert f"set aside as {path.name}.aside1" in capsys.readouterr().out
+    name = damage(tmp_path, "checkpoint")
+    assert resumed(data, tmp_path)[1] == {1, 2}
+    assert f"set aside as {name}.aside1" in capsys.readouterr().out
 
 
 def test_a_folder_in_the_place_of_a_run_is_set_aside(data, tmp_path, capsys):
@@ -297,17 +285,15 @@ def test_a_full_disk_is_said_in_our_words_and_loses_nothing(data, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
-    seen = []
-    run = fit(Model_8, data, RECIPE, 0, folder=tmp_path, progress=lambda history, epoch, _: seen.append(epoch))
-    assert set(seen) == {2}
+    run, seen = resumed(data, tmp_path)
+    assert seen == {2}
     assert [e.eval_loss for e in run.run.history] == [e.eval_loss for e in expected.run.history]
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_environment_says_what_matters(data, tmp_path):
-    said = fit(Model_8, data, RECIPE, 0, folder=tmp_path).run.environment
-    assert said["torch"] == torch.__version__
-    assert said["data_sha256"] == data.sha256
+def test_environment_says_what_matters(data):
+    said = environment(data)
+    assert (said["torch"], said["data_sha256"]) == (torch.__version__, data.sha256)
     assert said["threads"] == torch.get_num_threads()
     assert set(said) == {
         "python", "torch", "torchvision", "device", "processor", "precision", "threads", "data_sha256", "git_commit",

@@ -1,17 +1,12 @@
 """A search of recipes: what it draws, and that it goes on where it was stopped."""
 
-import json
-import os
-import subprocess
-import sys
-
 import optuna
 import pytest
 
 from src.evidence.records import Evidence, read_evidence, write_evidence
 from src.learn.recipe import Recipe
-from src.studies.search import recipe_of
-from tests.helpers import copy_source, write_synthetic_mnist
+from src.studies.search import recipe_of, search
+from tests.helpers import finished, write_synthetic_mnist
 
 SPACE = {
     "lr": [0.001, 1e30, "log"],  # some trials end with a loss that is not finite
@@ -32,44 +27,31 @@ def test_a_recipe_is_drawn_from_the_space():
 
 
 @pytest.mark.slow
-def test_a_search_is_evidence_and_a_second_one_repeats_it(tmp_path, real_root):
-    copy_source(tmp_path)
+def test_a_search_is_evidence_and_a_second_one_repeats_it(command, tmp_path):
     root = write_synthetic_mnist(tmp_path / "data", train=10_200, test=50)
     path = tmp_path / "results" / "search" / "space.json"
     declared = {"network": "Model_8_Widths(2, 3, 4, 3, 3)", "recipe": START.changed(), "space": SPACE, "trials": 6}
     declared["sampler_seed"] = 0
     write_evidence(Evidence("space", {}, (100,), split="validation", question="Which?", search=declared), path)
 
-    trial = tmp_path / ".runs" / "trial" / "space.json"
+    def searched():
+        status, shown, errors = finished(command("-m", "src.studies.search", str(path), MNIST_ROOT=str(root)))
+        assert status == 0, errors
+        return shown, {path.name: path.stat().st_mtime_ns for path in tmp_path.glob(".runs/*.pt")}
 
-    def search():
-        command = [sys.executable, "-m", "src.studies.search", str(path)]
-        return subprocess.run(
-            command, cwd=tmp_path, env=os.environ | {"MNIST_ROOT": str(root)}, capture_output=True, text=True
-        )
-
-    first = search()
-    assert first.returncode == 0, first.stderr
-    found = read_evidence(trial)
+    shown, kept = searched()
+    found = read_evidence(path)
     losses = [arm.runs[0].history[-1].eval_loss for arm in found.arms.values()]
     assert losses == sorted(losses)
     assert 0 < len(losses) < 6
-    assert "failed: " in first.stdout
+    assert "failed: " in shown
     assert found.complete
-    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob(".runs/*.pt")}
-
-    again = search()
-    assert again.returncode == 0, again.stderr
-    assert read_evidence(trial) == found
-    assert not read_evidence(path).arms  # these are not MNIST's images
-    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob(".runs/*.pt")} == kept
+    assert all(len(arm.fingerprint) == 3 * 1 + 1 for arm in found.arms.values())
+    assert searched()[1] == kept
+    assert read_evidence(path) == found
 
 
 def test_a_file_that_declares_no_search(tmp_path):
     path = write_evidence(Evidence("a", {}, (100,), search={"space": {}}), tmp_path / "a.json")
-    assert json.loads(path.read_text())["search"] == {"space": {}}
-    command = [sys.executable, "-m", "src.studies.search", str(path)]
-    run = subprocess.run(command, capture_output=True, text=True)
-    assert run.stderr.strip() == (
-        "a.json declares no search: under search it lacks network, recipe, sampler_seed, trials"
-    )
+    with pytest.raises(ValueError, match="it lacks network, recipe, sampler_seed, trials"):
+        search(path)

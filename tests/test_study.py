@@ -2,11 +2,8 @@
 
 import argparse
 import io
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -17,7 +14,7 @@ from src.evidence.records import Arm, Evidence, Run, read_evidence, write_eviden
 from src.evidence.storage import unseal
 from src.learn.recipe import Recipe
 from src.studies.run import MOST_SEEDS, seeds_of
-from tests.helpers import copy_source
+from tests.helpers import finished
 
 SMALL = Recipe(epochs=6, batch_size=50)
 STUDIES = {
@@ -33,43 +30,16 @@ GO_ON = "Stopped; what was finished is kept. Start the study again: it goes on w
 
 
 @pytest.fixture
-def command(tmp_path, synthetic_root):
-    """Return a function that starts a program in a copy of the checkout, where studies of small runs are declared.
-
-    The copy takes the synthetic digits for MNIST: else it would write no evidence of them.
-    """
-    copy_source(tmp_path)
-    data = tmp_path / "src" / "learn" / "data.py"
-    assert "official=sums == official" in data.read_text()
-    data.write_text(data.read_text().replace("official=sums == official", "official=True"))
+def study(command, tmp_path):
+    """Return a function that starts one of STUDIES."""
     for name, arms in STUDIES.items():
         seeds = (0, 1) if name == "long" else (0, 1, 2)
         write_evidence(Evidence(name, arms, seeds), tmp_path / "results" / "studies" / f"{name}.json")
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    environment["MNIST_ROOT"] = str(synthetic_root)
 
-    def start(*arguments, **more):
-        return subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=tmp_path, env=environment | more, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-
-    return start
-
-
-@pytest.fixture
-def study(command):
     def start(name, *arguments, **more):
         return command("-m", "src.studies.run", f"results/studies/{name}.json", *arguments, **more)
 
     return start
-
-
-def finished(process):
-    """Wait for a program; return its exit status, what it printed and what it said on stderr."""
-    shown, errors = process.communicate(timeout=240)
-    return process.returncode, shown, errors
 
 
 def wait_for(pattern, folder, process):

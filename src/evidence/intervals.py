@@ -7,7 +7,8 @@ from typing import NamedTuple
 from scipy import stats
 
 # Two single runs at a constant rate easily end this many points apart: 95 of 100 pairs differ by less than 2.8 times
-# the standard deviation of one seed, which is 0.08 for Models 5 and 6 (results/study_published.json), more for Model_4.
+# the standard deviation of one seed, which is 0.08 for Models 5 and 6, more for Model_4
+# (results/studies/published_models.json).
 CHANCE = 0.2
 
 

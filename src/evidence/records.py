@@ -5,13 +5,12 @@ An evidence file is a program, too: it names each arm's network and recipe, the 
 """
 
 import json
-import re
 from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from src import shown
-from src.evidence.storage import RESULTS, write
+from src.evidence.storage import RESULTS, write_json
 from src.learn.data import SPLITS
 from src.learn.networks import facts
 from src.learn.recipe import Recipe
@@ -142,11 +141,6 @@ class Evidence:
         runs = [{run.seed for run in arm.runs} for arm in self.arms.values()]
         return bool(runs) and all(seeds == set(self.seeds) for seeds in runs)
 
-    def with_runs(self, runs):
-        """Return this with other runs: `runs` maps an arm's name to its list of Runs."""
-        arms = {name: replace(self.arms[name], runs=tuple(of_arm)) for name, of_arm in runs.items()}
-        return replace(self, arms=arms)
-
 
 # ---------------------------------------------------------------- files
 
@@ -167,9 +161,9 @@ def studies(folder=RESULTS, kind="studies"):
     return [evidence for evidence in found if evidence.complete]
 
 
-def steps(folder=RESULTS):
-    """Read the evidence of the steps that a folder has any of."""
-    return [read_named(f"Step{k}", folder) for k in STEPS if path_to(f"Step{k}", folder).exists()]
+def steps():
+    """Read the evidence of the three steps."""
+    return [read_named(f"Step{k}") for k in STEPS]
 
 
 def write_evidence(evidence, path):
@@ -181,10 +175,8 @@ def write_evidence(evidence, path):
     content |= {"search": evidence.search, "by": evidence.by, "environment": shared}
     content = {key: value for key, value in content.items() if value not in ("", {})}
     content["arms"] = {name: _arm_content(arm, shared) for name, arm in evidence.arms.items()}
-    text = json.dumps(content, indent=1, allow_nan=False)
-    for begin in (r'\{\s+"epoch":[^}]*\}', r'"(?:seeds|fingerprint)": \[[^\]]*\]', r'"(?:fit|recipe)": \{[^}]*\}'):
-        text = re.sub(begin, lambda found: re.sub(r"\s+", " ", found[0]), text)
-    write(path, text + "\n")
+    one_line = r'\{\s+"epoch":[^}]*\}', r'"(?:seeds|fingerprint)": \[[^\]]*\]', r'"(?:fit|recipe)": \{[^}]*\}'
+    write_json(path, content, one_line)
     return Path(path)
 
 

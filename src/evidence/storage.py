@@ -1,7 +1,9 @@
 """Folders, and files that are written whole or not at all. What must not be lost is sealed with a checksum."""
 
 import hashlib
+import json
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -35,6 +37,17 @@ def write(path, content):
     finally:
         if partial.is_file():
             partial.unlink()
+
+
+def write_json(path, content, one_line=()):
+    """Write content as JSON, what matches a pattern of `one_line` without its line breaks.
+
+    Raises ValueError for a number that is none, OSError as `write` does.
+    """
+    text = json.dumps(content, indent=1, allow_nan=False)
+    for pattern in one_line:
+        text = re.sub(pattern, lambda found: re.sub(r"\s+", " ", found[0]), text)
+    write(path, text + "\n")
 
 
 def check_writable(folder):

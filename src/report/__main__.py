@@ -19,13 +19,8 @@ from src.report import figures, text
 
 TABLE = re.compile(r"(<!-- table: (\w+) -->).*?(<!-- /table -->)", re.DOTALL)
 NUMBER = re.compile(r"(<!-- = (.+?) -->).*?(<!-- / -->)", re.DOTALL)
-# How the evidence of a study is drawn.
-DRAWN = {
-    "model_8_confirmation": figures.strip, "three_epochs_confirmation": figures.strip, "raw_images": figures.strip,
-    "model_9": figures.strip, "published_models": figures.strip, "model_7": figures.forest, "layout": figures.forest,
-    "ablation_images": figures.forest, "ablation_training": figures.forest, "ablation_network": figures.forest,
-    "frontier": figures.frontier,
-}  # fmt: skip
+# How the evidence of a study is drawn, where a text shows it.
+DRAWN = {"model_8_confirmation": figures.strip, "published_models": figures.strip, "frontier": figures.frontier}
 
 
 def texts():
@@ -41,7 +36,7 @@ def texts():
         "records": text.records_table(),
         "single_runs": text.single_runs_table(),
         "claims_of_step": text.claims_table((*text.CLAIMS, *text.EARLIER), "../results"),
-    } | {f"Step{k}": text.card_table(read_named(f"Step{k}")) for k in STEPS}
+    } | {step.name: text.card_table(step) for step in steps()}
     words = text.vocabulary()
     found = {}
     for path in (ROOT / "README.md", RESULTS / "search" / "README.md", RESULTS / "records.md"):
@@ -77,11 +72,8 @@ def filled(markdown, tables, words):
 
 def pictures():
     """Draw every figure of results/ from the evidence: yield its path and its PNG bytes."""
-    found = steps()
-    for step in found:
+    for step in steps():
         yield RESULTS / f"{step.name}.png", figures.png(figures.step_curves(step))
-    if found:
-        yield RESULTS / "overview.png", figures.png(figures.overview(found))
     yield (
         path_to("weight_averaging").with_suffix(".png"),
         figures.png(figures.epoch_by_epoch(read_named("ablation_training"), figures.AVERAGING)),

@@ -54,10 +54,6 @@ def _colour(name):
     return COLOURS.get(name, FAINT)
 
 
-def _minus(text):
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
 def png(figure):
     """Render a figure as PNG bytes. The same versions of matplotlib and Pillow, which they name, give the same bytes.
 
@@ -133,18 +129,19 @@ def mosaic(maps):
     return found
 
 
-def curves(histories, target):
-    """Draw accuracy by epoch, each line with its name at its end. `histories` maps a label to a history."""
+def step_curves(step):
+    """Draw accuracy by epoch of each run of a step, each line with its name at its end."""
     figure, axes = _figure(3.6)
     axis = axes[0][0]
-    line = 100 * target.accuracy
-    last = max(len(history) for history in histories.values())
+    target, line = step.target, 100 * step.target.accuracy
+    runs = [(name, run) for name, arm in step.arms.items() for run in arm.runs]
+    last = max(len(run.history) for _, run in runs)
     ends, floor = {f"target {line:.1f} %": (line, INK)}, line
-    for label, history in histories.items():
-        test = [epoch.accuracy for epoch in history]
-        colour = _colour(label.split(",")[0])
-        axis.plot([epoch.epoch for epoch in history], test, color=colour, marker=".", linewidth=1.6)
-        ends[f"{label}  {test[-1]:.2f}"] = (test[-1], colour)
+    for name, run in runs:
+        test = [epoch.accuracy for epoch in run.history]
+        axis.plot([epoch.epoch for epoch in run.history], test, color=_colour(name), marker=".", linewidth=1.6)
+        label = f"{name}, seed {run.seed}" if len(runs) > len(step.arms) else name
+        ends[f"{label}  {test[-1]:.2f}"] = (test[-1], _colour(name))
         floor = min(floor, *test[len(test) // 3 :])
     top = max(value for value, _ in ends.values()) + 0.2
     floor -= 0.1
@@ -162,17 +159,6 @@ def curves(histories, target):
     axis.set(xlabel="epoch (what lies below the frame is cut off)", ylabel="test accuracy, %")
     axis.grid(axis="y", alpha=0.25)
     return figure
-
-
-def step_curves(step):
-    """Draw the curves of a step's runs."""
-    several = any(len(arm.runs) > 1 for arm in step.arms.values())
-    histories = {
-        f"{name}, seed {run.seed}" if several else name: run.history
-        for name, arm in step.arms.items()
-        for run in arm.runs
-    }
-    return curves(histories, step.target)
 
 
 def _apart(heights, least):
@@ -231,9 +217,9 @@ def architecture(model, image):
     return figure
 
 
-def confusion(labels, predicted, names):
-    """Draw counts of true class against predicted class, by name; the correct ones are left blank."""
-    rows, columns = len(names), max(len(names), int(predicted.max()) + 1)
+def confusion(labels, predicted):
+    """Draw counts of true digit against predicted digit; the correct ones are left blank."""
+    rows, columns = 10, max(10, int(predicted.max()) + 1)
     counts = torch.bincount(labels.cpu() * columns + predicted.cpu(), minlength=rows * columns).view(rows, columns)
     wrong = counts.clone()
     wrong.fill_diagonal_(0)
@@ -244,8 +230,8 @@ def confusion(labels, predicted, names):
         for column in range(columns):
             if wrong[row, column]:
                 axis.text(column, row, int(wrong[row, column]), ha="center", va="center", fontsize=9, color=INK)
-    axis.set_xticks(range(columns), [*names, *map(str, range(rows, columns))])
-    axis.set_yticks(range(rows), names)
+    axis.set_xticks(range(columns))
+    axis.set_yticks(range(rows))
     axis.set(xlabel="predicted", ylabel="true", title=f"{int(wrong.sum())} mistakes of {len(labels):,}")
     return figure
 
@@ -263,45 +249,6 @@ def mistakes(images, labels, logits, count=20):
         axis.imshow(images[index, 0].cpu().numpy(), cmap="gray_r")
         label, guess, sure = int(labels[index]), int(predicted[index]), 100 * float(probability[index])
         axis.set_title(f"{label} read as {guess}\n{sure:.0f} % sure", fontsize=9, color=INK)
-    return figure
-
-
-def overview(steps):
-    """Draw the last five epochs of every model against its step's target and the published best."""
-    rebuilt = public.rebuilt()
-    figure, axes = _figure(4.2)
-    axis = axes[0][0]
-    ticks = []
-    for evidence in steps:
-        first = len(ticks)
-        for name, arm in evidence.arms.items():
-            at = len(ticks)
-            for run in arm.runs:
-                last = [epoch.accuracy for epoch in run.history[-5:]]
-                across = [at + 0.1 * (k - len(last) + 1) for k in range(len(last))]
-                axis.scatter(across, last, s=26, color=_colour(name), alpha=0.6, linewidths=0)
-                axis.scatter([at], last[-1:], s=70, facecolors="none", edgecolors=INK, linewidths=1.2)
-            if name in rebuilt:
-                axis.scatter([at + 0.22], [rebuilt[name]], s=42, marker="D", facecolors="none", edgecolors=INK)
-            ticks.append(f"{name}\n{arm.parameters:,}")
-        line = 100 * evidence.target.accuracy
-        axis.hlines(line, first - 0.5, len(ticks) - 0.5, color=INK, linewidth=1, linestyle="--")
-        if first:
-            axis.axvline(first - 0.5, color=SOFT, linewidth=0.8)
-        axis.text(
-            first - 0.4, 1.02, evidence.name.replace("Step", "Step "), transform=axis.get_xaxis_transform(), color=INK
-        )
-    axis.scatter([], [], s=26, color=INK, alpha=0.6, linewidths=0, label="the last five epochs, left to right")
-    axis.scatter([], [], s=70, facecolors="none", edgecolors=INK, linewidths=1.2, label="the final epoch")
-    axis.scatter([], [], s=42, marker="D", facecolors="none", edgecolors=INK, label="published: best of all epochs")
-    axis.plot([], [], color=INK, linewidth=1, linestyle="--", label="the step's target")
-    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=4, columnspacing=1.2)
-    axis.margins(y=0.1)
-    axis.set_xlabel("model and its number of parameters")
-    axis.set_xticks(range(len(ticks)), ticks, fontsize=9)
-    axis.set_xlim(-0.5, len(ticks) - 0.5)
-    axis.set_ylabel("test accuracy, %")
-    axis.grid(axis="y", alpha=0.25)
     return figure
 
 
@@ -398,7 +345,7 @@ def forest(evidence):
             axis.scatter([0], [at], s=40, color=INK, zorder=2)
         else:
             mean, low, high = by_arm[name].mean, by_arm[name].low, by_arm[name].high
-            value = _minus(f"{mean:+.3f} ({low:+.3f} to {high:+.3f})")
+            value = f"{mean:+.3f} ({low:+.3f} to {high:+.3f})".replace("-", "\N{MINUS SIGN}")
             colour = CLEAR if low > 0 or high < 0 else FAINT
             colours.add(colour)
             axis.plot([low, high], [at, at], color=colour, linewidth=2)

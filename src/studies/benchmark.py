@@ -9,7 +9,6 @@ the run of median time counts. Each run has a process of its own. For Linux, whe
 """
 
 import functools
-import json
 import multiprocessing
 import resource
 import sys
@@ -24,9 +23,9 @@ from torchvision.datasets import MNIST
 
 from src.evidence.records import read_named
 from src.evidence.runs import environment
-from src.evidence.storage import RESULTS, check_writable, write
+from src.evidence.storage import RESULTS, check_writable, write_json
 from src.learn.data import MNIST as OURS
-from src.learn.data import DataError, load_dataset, torchvision_root
+from src.learn.data import DataError, load_dataset, raw_folder
 from src.learn.training import new_model, train
 from src.model import Model_8
 
@@ -38,9 +37,9 @@ def published_loop():
     """Train and score Model_8 as the published notebooks do; return the seconds of each epoch."""
     turn = transforms.RandomRotation((-7.0, 7.0), fill=(0,))
     to_input = [transforms.ToTensor(), transforms.Normalize((OURS.statistics.mean,), (OURS.statistics.std,))]
-    with torchvision_root() as root:
-        train_set = MNIST(root, train=True, transform=transforms.Compose([turn, *to_input]))
-        test_set = MNIST(root, train=False, transform=transforms.Compose(to_input))
+    root = raw_folder().parents[1]  # torchvision wants MNIST/raw in it
+    train_set = MNIST(root, train=True, transform=transforms.Compose([turn, *to_input]))
+    test_set = MNIST(root, train=False, transform=transforms.Compose(to_input))
     model = Model_8()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
 
@@ -102,13 +101,10 @@ def main():
             "peak_memory_mib": round(memory),
             "epochs": [round(epoch, 2) for epoch in seconds],
         }
-        print(
-            "{name}: {total_seconds} s, {peak_memory_mib:,} MiB".format(name=name, **content[name]),
-            flush=True,
-        )
+        print("{name}: {total_seconds} s, {peak_memory_mib:,} MiB".format(name=name, **content[name]), flush=True)
     content["ratio"] = round(sum(content["published"]["epochs"]) / sum(content["ours"]["epochs"]), 2)
     print(f"the published loop takes {content['ratio']} times as long")
-    write(RESULTS / "benchmark.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_json(RESULTS / "benchmark.json", content)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ USPS holds 9,298 digits that a machine cut out of the addresses of US mail (Hull
 them, and one rule stands: nothing is ever chosen by them.
 """
 
-import json
-import re
 import sys
 
 import numpy as np
@@ -16,7 +14,7 @@ from src import shown
 from src.demo.picture import centred
 from src.evidence.records import read_named
 from src.evidence.runs import environment, fit
-from src.evidence.storage import RESULTS, write
+from src.evidence.storage import RESULTS, write_json
 from src.learn.data import DataError, load_dataset, raw_folder
 from src.learn.networks import named
 
@@ -75,10 +73,7 @@ def main():
         "environment": environment(data),
         "arms": arms,
     }
-    lines = json.dumps(content, indent=1)
-    for what in (r"\{\s+\"seed\"[^}]*\}", r"\[\s+\d[^\]]*\]"):
-        lines = re.sub(what, lambda found: re.sub(r"\s+", " ", found[0]), lines)
-    write(PATH, lines + "\n")
+    write_json(PATH, content, one_line=(r"\{\s+\"seed\"[^}]*\}", r"\[\s+\d[^\]]*\]"))
     print(f"Written: {shown(PATH)}")
 
 

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import ray
@@ -34,6 +35,7 @@ THREADS = 1  # two runs with a thread each get more done than one run with two
 MOST_SEEDS = 1000
 RETRIES = 4  # of a run whose machine is lost
 JOIN_SECONDS = 20
+ADDRESS = os.environ.get("RAY_ADDRESS") or "local"
 
 
 class ClusterError(RuntimeError):
@@ -57,79 +59,73 @@ def run_study(path, seeds=None, train_limit=None, fresh=False):
         for name, arm in study.arms.items()
     }
     progress = Progress(study, len(jobs))
-    with Workers() as workers:
-        for key, outcome in workers.fit(jobs, fresh):
-            progress.add(*key, outcome)
+    for key, outcome in fit_all(jobs, fresh):
+        progress.add(*key, outcome)
     if not any(progress.runs.values()):
         return None, progress.failed
-    found = study.with_runs({name: sorted(runs, key=lambda run: run.seed) for name, runs in progress.runs.items()})
-    if data.official and train_limit is None and seeds is None and found.complete:
-        return write_evidence(fingerprinted(found, load_dataset()), path), progress.failed
-    return write_evidence(found, TRIAL / path.name), progress.failed
+    arms = {
+        name: replace(arm, runs=tuple(sorted(progress.runs[name], key=lambda run: run.seed)))
+        for name, arm in study.arms.items()
+    }
+    found = replace(study, arms=arms)
+    whole = train_limit is None and seeds is None and found.complete
+    return write_found(found, path, data.official and whole), progress.failed
 
 
-class Workers:
-    """Ray's processes, here or on the cluster at RAY_ADDRESS; started when the first run needs one."""
+def write_found(found, path, is_evidence):
+    """Write a study with its runs to its file and with fingerprints, or to .runs/trial/; return where it lies."""
+    if is_evidence:
+        return write_evidence(fingerprinted(found, load_dataset()), path)
+    return write_evidence(found, TRIAL / path.name)
 
-    def __enter__(self):
-        self.folder = None
-        return self
 
-    def __exit__(self, *_):
-        ray.shutdown()
+def fit_all(jobs, fresh=False):
+    """Call `fit` for each of `jobs`, a dict of (network, data, recipe, seed), by Ray's processes, and keep the runs.
 
-    def fit(self, jobs, fresh=False):
-        """Call `fit` for each of `jobs`, a dict of (network, data, recipe, seed), and keep the runs.
-
-        Yields each job's key, and the Trained run or the exception that it ended with, as they come. Raises
-        ClusterError.
-        """
-        futures = {}
-        for key, job in jobs.items():
-            if not fresh and (trained := kept(*job)):
-                yield key, trained
-                continue
-            if not ray.is_initialized():
-                self.folder = _connect()
-            network, data, recipe, seed = job
-            if not futures:
-                shared = ray.put(data)
-            futures[_fit.remote(network, shared, recipe, seed, self.folder, fresh)] = key
-        while futures:
-            (future,), _ = ray.wait(list(futures))
-            key = futures.pop(future)
-            try:
-                trained = ray.get(future)
-                keep(trained, *jobs[key])
-                yield key, trained
-            except (ray.exceptions.RayTaskError, ray.exceptions.RayError) as error:
-                yield key, error
+    Ray is started, or the cluster at RAY_ADDRESS joined, when the first run needs it, until this program ends. Yields
+    each job's key, and the Trained run or the exception that it ended with, as they come. Raises ClusterError.
+    """
+    futures, folder = {}, KEPT if ADDRESS == "local" else None
+    for key, job in jobs.items():
+        if not fresh and (trained := kept(*job)):
+            yield key, trained
+            continue
+        if not ray.is_initialized():
+            _connect()
+        network, data, recipe, seed = job
+        if not futures:
+            shared = ray.put(data)
+        futures[_fit.remote(network, shared, recipe, seed, folder, fresh)] = key
+    while futures:
+        (future,), _ = ray.wait(list(futures))
+        key = futures.pop(future)
+        try:
+            trained = ray.get(future)
+            keep(trained, *jobs[key])
+            yield key, trained
+        except (ray.exceptions.RayTaskError, ray.exceptions.RayError) as error:
+            yield key, error
 
 
 @ray.remote(num_cpus=1, max_retries=RETRIES)
 def _fit(network, data, recipe, seed, folder, fresh):
     torch.set_num_threads(THREADS)
-    return fit(network, data, recipe, seed, folder=folder or KEPT, fresh=fresh)
+    return fit(network, data, recipe, seed, folder=folder or KEPT, fresh=fresh)  # on a cluster each machine's own
 
 
 def _connect():
-    """Start Ray here, or join the cluster at RAY_ADDRESS within 30 s, and send src/ to it.
-
-    Returns the folder in which runs are kept, None where it is each machine's own.
-    """
-    address = os.environ.get("RAY_ADDRESS") or "local"
-    if address != "local":
-        _try(address)
+    """Start Ray here, or join the cluster at ADDRESS within 30 s, and send src/ to it."""
+    if ADDRESS != "local":
+        _try(ADDRESS)
     logging.getLogger("ray").setLevel(logging.ERROR)
     variables = {"OMP_NUM_THREADS": str(THREADS), "MNIST_COMMIT": git_commit()}
     with tempfile.TemporaryDirectory() as job:
         shutil.copytree(ROOT / "src", f"{job}/src", ignore=shutil.ignore_patterns("__pycache__"))
         ray.init(
-            address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR,
+            ADDRESS, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR,
             runtime_env={"working_dir": job, "env_vars": variables},
         )  # fmt: skip
     signal.signal(signal.SIGTERM, _stop)  # Ray has set one of its own
-    return str(KEPT) if address == "local" else None
 
 
 def _try(address):

@@ -18,12 +18,12 @@ from pathlib import Path
 import optuna
 
 from src import shown
-from src.evidence.records import Arm, read_evidence, write_evidence
-from src.evidence.storage import TRIAL, check_writable
+from src.evidence.records import Arm, read_evidence
+from src.evidence.storage import check_writable
 from src.learn.data import DataError, load_dataset
 from src.learn.networks import named
 from src.learn.recipe import Recipe
-from src.studies.run import ClusterError, Workers, fingerprinted
+from src.studies.run import ClusterError, fit_all, write_found
 
 BATCH = 4  # trials drawn at a time, so that the draws do not depend on which run ends first
 STRENGTH = ("rotation", "translation", "scale", "shear")
@@ -45,36 +45,33 @@ def search(path):
     sampler = optuna.samplers.TPESampler(seed=declared.search["sampler_seed"], multivariate=True, constant_liar=True)
     study = optuna.create_study(sampler=sampler)
     arms, losses = {}, {}
-    with Workers() as workers:
-        while len(arms) < declared.search["trials"]:
-            drawn = {}
-            for _ in range(min(BATCH, declared.search["trials"] - len(arms))):
-                trial = study.ask()
-                drawn[f"trial {trial.number}"] = trial, recipe_of(trial, declared.search["space"], start)
-            jobs = {
-                (name, seed): (named(name_of_network), data, recipe, seed)
-                for name, (_, recipe) in drawn.items()
-                for seed in declared.seeds
-            }
-            outcomes = dict(workers.fit(jobs))
-            for name, (trial, recipe) in drawn.items():
-                of_trial = [outcomes[name, seed] for seed in declared.seeds]
-                if failed := [outcome for outcome in of_trial if isinstance(outcome, Exception)]:
-                    print(f"{name} failed: {failed[0]}", flush=True)
-                    study.tell(trial, state=optuna.trial.TrialState.FAIL)
-                    arms[name] = None
-                    continue
-                runs = tuple(outcome.run for outcome in of_trial)
-                losses[name] = statistics.mean(run.history[-1].eval_loss for run in runs)
-                study.tell(trial, losses[name])
-                arms[name] = Arm(name_of_network, recipe, runs)
-                accuracy = statistics.mean(run.final for run in runs)
-                print(f"{name}: loss {losses[name]:.4f}, accuracy {accuracy:.3f} %, {trial.params}", flush=True)
+    while len(arms) < declared.search["trials"]:
+        drawn = {}
+        for _ in range(min(BATCH, declared.search["trials"] - len(arms))):
+            trial = study.ask()
+            drawn[f"trial {trial.number}"] = trial, recipe_of(trial, declared.search["space"], start)
+        jobs = {
+            (name, seed): (named(name_of_network), data, recipe, seed)
+            for name, (_, recipe) in drawn.items()
+            for seed in declared.seeds
+        }
+        outcomes = dict(fit_all(jobs))
+        for name, (trial, recipe) in drawn.items():
+            of_trial = [outcomes[name, seed] for seed in declared.seeds]
+            if failed := [outcome for outcome in of_trial if isinstance(outcome, Exception)]:
+                print(f"{name} failed: {failed[0]}", flush=True)
+                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                arms[name] = None
+                continue
+            runs = tuple(outcome.run for outcome in of_trial)
+            losses[name] = statistics.mean(run.history[-1].eval_loss for run in runs)
+            study.tell(trial, losses[name])
+            arms[name] = Arm(name_of_network, recipe, runs)
+            accuracy = statistics.mean(run.final for run in runs)
+            print(f"{name}: loss {losses[name]:.4f}, accuracy {accuracy:.3f} %, {trial.params}", flush=True)
     order = sorted(losses, key=losses.get)
     found = replace(declared, arms={name: arms[name] for name in order})
-    if data.official:
-        return write_evidence(fingerprinted(found), path), order
-    return write_evidence(found, TRIAL / path.name), order
+    return write_found(found, path, data.official), order
 
 
 def recipe_of(trial, space, start):
