@@ -114,7 +114,7 @@ def show_curves(runs, target):
 
 def show_confusion(logits, data):
     """Show which digits are taken for which."""
-    _show(figures.confusion(data.eval_labels, logits.argmax(1)))
+    _show(figures.confusion(data.eval_labels, logits.argmax(1), data.classes))
 
 
 def show_mistakes(logits, data):

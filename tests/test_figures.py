@@ -58,14 +58,14 @@ def test_labels_keep_apart_and_in_order():
 
 def test_confusion_counts_mistakes():
     labels = torch.tensor([0, 0, 1, 2, 2, 2])
-    figure = figures.confusion(labels, torch.tensor([0, 1, 1, 3, 3, 2]))
+    figure = figures.confusion(labels, torch.tensor([0, 1, 1, 3, 3, 2]), "0123456789")
     assert "3 mistakes of 6" in texts(figure)
     shown = figure.axes[0].images[0].get_array()
     assert (shown[0, 1], shown[2, 3], shown.sum()) == (1, 2, 3)
 
 
 def test_confusion_with_outputs_that_are_no_digits():
-    figure = figures.confusion(torch.tensor([0, 1]), torch.tensor([17, 1]))
+    figure = figures.confusion(torch.tensor([0, 1]), torch.tensor([17, 1]), "0123456789")
     assert figure.axes[0].images[0].get_array().shape == (10, 18)
     assert "1 mistakes of 2" in texts(figure)
 

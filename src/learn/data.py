@@ -1,4 +1,4 @@
-"""MNIST, or files of one's own in its format, as checked tensors that stay on the device."""
+"""MNIST, and data sets in its format, as checked tensors that stay on the device."""
 
 import contextlib
 import hashlib
@@ -7,7 +7,6 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 from urllib.error import URLError
 
 import torch
@@ -19,29 +18,39 @@ from src.learn.images import Statistics, measure
 
 VALIDATION_IMAGES = 10_000
 SPLITS = ("test", "validation")
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 OWN_SUMS = "SHA256SUMS"
 
 
-class Known(NamedTuple):
-    """What is known of a data set beforehand: each file's SHA-256 by name, and its statistics.
+@dataclass(frozen=True)
+class DataSet:
+    """All that is to be known of a data set in MNIST's format.
 
+    `source` is torchvision's class for it, which names its folder; `sha256` are the checksums of FILES, in that order:
     torchvision verifies a file only while downloading it, so one that broke later has to be caught here.
     """
 
-    checksums: dict
+    source: type
+    sha256: tuple
     statistics: Statistics
+    classes: tuple = tuple("0123456789")
+
+    @property
+    def checksums(self):
+        """The checksum of each file, by name."""
+        return dict(zip(FILES, self.sha256, strict=True))
 
 
-MNIST = Known(
-    checksums={
-        "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-        "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-        "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-        "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-    },
+MNIST = DataSet(
+    torchvision.datasets.MNIST,
+    sha256=(
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ),
     statistics=Statistics(mean=0.1307, std=0.3081, ink_x=3.41, ink_y=5.47),
 )
-FILES = tuple(MNIST.checksums)
 
 
 class DataError(RuntimeError):
@@ -53,8 +62,8 @@ class Data:
     """Hold images (N, 1, 28, 28) as uint8 and labels (N,) as int64, all on one device.
 
     The network learns from `train_*` and is scored on `eval_*`: the 10,000 test images, or where `split` says
-    "validation" the last 10,000 of the training images. `statistics` are theirs. `sha256` is that of all four
-    tensors; `official` says that the files were MNIST's.
+    "validation" the last 10,000 of the training images. `statistics` are the data set's. `sha256` is that of all four
+    tensors; `official` says that the files were the data set's own.
     """
 
     train_images: torch.Tensor
@@ -63,12 +72,13 @@ class Data:
     eval_labels: torch.Tensor
     split: str
     statistics: Statistics
+    classes: tuple
     sha256: str
     official: bool
 
 
-def load_dataset(root=None, *, device="cpu", split="test", train_limit=None):
-    """Load MNIST whole onto `device`, downloading what is missing.
+def load_dataset(root=None, dataset=MNIST, *, device="cpu", split="test", train_limit=None):
+    """Load a data set whole onto `device`, downloading what is missing.
 
     For `root` see `raw_folder`. `split` names the images that a network is scored on; with "validation" the last
     10,000 training images are held out for that. `train_limit` keeps only the first so many training images. Raises
@@ -79,16 +89,16 @@ def load_dataset(root=None, *, device="cpu", split="test", train_limit=None):
     """
     if split not in SPLITS:
         raise DataError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
-    raw = raw_folder(root)
-    sums = _expected_sums(raw)
-    official = sums == MNIST.checksums
-    _download_missing(raw, sums, official)
+    raw = raw_folder(root, dataset)
+    official = dataset.checksums
+    sums = _expected_sums(raw, official)
+    _download_missing(raw, sums, dataset)
     for name, expected in sums.items():
-        _check_file(raw / name, expected, official)
+        _check_file(raw / name, expected, sums == official)
 
     train_images, train_labels = _read(raw, "train")
     eval_images, eval_labels = _read(raw, "t10k")
-    statistics = MNIST.statistics if official else measure(train_images)
+    statistics = dataset.statistics if sums == official else measure(train_images)
     if split == "validation":
         if len(train_images) <= VALIDATION_IMAGES:
             raise DataError(f"the validation split needs over {VALIDATION_IMAGES} images, got {len(train_images)}")
@@ -102,11 +112,12 @@ def load_dataset(root=None, *, device="cpu", split="test", train_limit=None):
     tensors = (train_images, train_labels, eval_images, eval_labels)
     return Data(
         *(tensor.to(device) for tensor in tensors),
-        split=split, statistics=statistics, sha256=_digest(tensors), official=official,
+        split=split, statistics=statistics, classes=dataset.classes,
+        sha256=_digest(tensors), official=sums == official,
     )  # fmt: skip
 
 
-def raw_folder(root=None):
+def raw_folder(root=None, dataset=MNIST):
     """Return the folder of the four files: MNIST/raw in `root`, else in what MNIST_ROOT names, else in data/.
 
     A relative folder counts from the checkout, wherever the program was started. A root that is itself MNIST/ or
@@ -119,14 +130,23 @@ def raw_folder(root=None):
             f"{folder}, named by {'data_dir' if root else 'MNIST_ROOT'}, is not a folder: correct the name, or create "
             "the folder and MNIST is downloaded into it"
         )
-    possible = [folder / "MNIST" / "raw", folder / "raw", folder]
+    possible = [folder / dataset.source.__name__ / "raw", folder / "raw", folder]
     return next((raw for raw in possible if any(os.path.lexists(raw / name) for name in FILES)), possible[0])
 
 
-def _expected_sums(raw):
+@contextlib.contextmanager
+def torchvision_root(dataset=MNIST):
+    """Yield a root for torchvision, which wants MNIST/raw in it, wherever the files are."""
+    with tempfile.TemporaryDirectory() as root:
+        Path(root, dataset.source.__name__).mkdir()
+        Path(root, dataset.source.__name__, "raw").symlink_to(raw_folder(dataset=dataset).resolve())
+        yield root
+
+
+def _expected_sums(raw, official):
     own = raw / OWN_SUMS
     if not os.path.lexists(own):
-        return MNIST.checksums
+        return official
     try:
         words = own.read_bytes().decode("utf-8-sig").split()
     except (OSError, UnicodeDecodeError) as error:
@@ -138,30 +158,31 @@ def _expected_sums(raw):
     return sums
 
 
-def _download_missing(raw, sums, official):
-    """Bring only what is missing, and only beside files that are MNIST's: a user's own must not be mixed."""
+def _download_missing(raw, sums, dataset):
+    """Bring only what is missing, and only beside files that are the data set's: a user's own must not be mixed."""
     missing = [name for name in FILES if not os.path.lexists(raw / name)]
     if not missing:
         return
-    if not official:
+    if sums != dataset.checksums:
         raise DataError(
             f"{raw} lacks {', '.join(missing)}: its {OWN_SUMS} says that they are your own, so restore them"
         )
     for name in set(FILES) - set(missing):
         _check_file(raw / name, sums[name], official=True)
-    print(f"Downloading MNIST to {shown(raw)}")
+    title = dataset.source.__name__
+    print(f"Downloading {title} to {shown(raw)}")
     try:
         raw.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=raw, prefix="download-") as folder:
             with contextlib.redirect_stderr(io.StringIO()):  # torchvision draws its progress bar there
-                torchvision.datasets.MNIST(folder, download=True)
+                dataset.source(folder, download=True)
             for name in missing:
-                os.replace(Path(folder, "MNIST", "raw", name), raw / name)
+                os.replace(Path(folder, title, "raw", name), raw / name)
     except (RuntimeError, URLError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0].rstrip(":")
         raise DataError(
-            f"{raw} lacks {', '.join(missing)} and MNIST could not be downloaded ({reason}): mend that and run "
-            f"again, or set MNIST_ROOT (in a notebook: data_dir) to the folder that holds MNIST/raw"
+            f"{raw} lacks {', '.join(missing)} and {title} could not be downloaded ({reason}): mend that and run "
+            f"again, or set MNIST_ROOT (in a notebook: data_dir) to the folder that holds {title}/raw"
         ) from None
 
 

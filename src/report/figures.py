@@ -217,9 +217,9 @@ def architecture(model, image):
     return figure
 
 
-def confusion(labels, predicted):
-    """Draw counts of true digit against predicted digit; the correct ones are left blank."""
-    rows, columns = 10, max(10, int(predicted.max()) + 1)
+def confusion(labels, predicted, names):
+    """Draw counts of true class against predicted class, by name; the correct ones are left blank."""
+    rows, columns = len(names), max(len(names), int(predicted.max()) + 1)
     counts = torch.bincount(labels.cpu() * columns + predicted.cpu(), minlength=rows * columns).view(rows, columns)
     wrong = counts.clone()
     wrong.fill_diagonal_(0)
@@ -230,8 +230,8 @@ def confusion(labels, predicted):
         for column in range(columns):
             if wrong[row, column]:
                 axis.text(column, row, int(wrong[row, column]), ha="center", va="center", fontsize=9, color=INK)
-    axis.set_xticks(range(columns))
-    axis.set_yticks(range(rows))
+    axis.set_xticks(range(columns), [*names, *map(str, range(rows, columns))])
+    axis.set_yticks(range(rows), names)
     axis.set(xlabel="predicted", ylabel="true", title=f"{int(wrong.sum())} mistakes of {len(labels):,}")
     return figure
 

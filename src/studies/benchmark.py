@@ -25,7 +25,7 @@ from src.evidence.records import read_named
 from src.evidence.runs import environment
 from src.evidence.storage import RESULTS, check_writable, write_json
 from src.learn.data import MNIST as OURS
-from src.learn.data import DataError, load_dataset, raw_folder
+from src.learn.data import DataError, load_dataset, torchvision_root
 from src.learn.training import new_model, train
 from src.model import Model_8
 
@@ -37,9 +37,9 @@ def published_loop():
     """Train and score Model_8 as the published notebooks do; return the seconds of each epoch."""
     turn = transforms.RandomRotation((-7.0, 7.0), fill=(0,))
     to_input = [transforms.ToTensor(), transforms.Normalize((OURS.statistics.mean,), (OURS.statistics.std,))]
-    root = raw_folder().parents[1]  # torchvision wants MNIST/raw in it
-    train_set = MNIST(root, train=True, transform=transforms.Compose([turn, *to_input]))
-    test_set = MNIST(root, train=False, transform=transforms.Compose(to_input))
+    with torchvision_root() as root:
+        train_set = MNIST(root, train=True, transform=transforms.Compose([turn, *to_input]))
+        test_set = MNIST(root, train=False, transform=transforms.Compose(to_input))
     model = Model_8()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
 
