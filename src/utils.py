@@ -13,7 +13,7 @@ from src.demo.page import save_page
 from src.demo.picture import look
 from src.demo.reader import reader_of, save_weights
 from src.evidence.fingerprint import fingerprinted
-from src.evidence.records import Arm, Evidence, Target, path_to, read_named, write_evidence
+from src.evidence.records import Arm, Evidence, Target, path_to, read_named, steps, write_evidence
 from src.evidence.runs import environment, fit, git_commit
 from src.evidence.storage import RESULTS
 from src.learn.data import load_dataset
@@ -196,8 +196,9 @@ def finish_step(step, target, runs, data, settings):
         evidence = fingerprinted(evidence, load_dataset(settings.data_dir))
     path = write_evidence(evidence, path_to(evidence.name, folder))
     figures.save_figure(figures.step_curves(evidence), folder / f"{evidence.name}.png")
+    figures.save_figure(figures.overview(steps(folder)), folder / "overview.png")
     print(*text.step_lines(evidence, compare=folder == RESULTS), sep="\n")
-    print(f"\nWritten: {shown(path)}, {shown(folder)}/{evidence.name}.png")
+    print(f"\nWritten: {shown(path)}, {shown(folder)}/{evidence.name}.png, {shown(folder)}/overview.png")
 
 
 def _gathered(name, target, runs):

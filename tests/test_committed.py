@@ -12,7 +12,7 @@ import pytest
 from src import ROOT
 from src.demo.reader import load, models_with_weights
 from src.evidence.intervals import CHANCE, mean_over_seeds
-from src.evidence.records import STEPS, Target, read_named, steps, studies
+from src.evidence.records import STEPS, Target, read_named, studies
 from src.evidence.storage import RESULTS
 from src.learn.data import load_dataset
 from src.learn.recipe import Recipe
@@ -91,7 +91,7 @@ def test_steps_are_whole(step, notebook):
 def test_evidence_is_of_mnist(real_root):
     """The hash is of the tensors that src/learn/data.py makes of MNIST's files today."""
     expected = {split: load_dataset(real_root, split=split).sha256 for split in ("test", "validation")}
-    for evidence in [*STUDIES.values(), *SEARCH.values(), *steps()]:
+    for evidence in [*STUDIES.values(), *SEARCH.values(), *(read_named(f"Step{k}") for k in STEPS)]:
         hashes = {run.environment["data_sha256"] for arm in evidence.arms.values() for run in arm.runs}
         assert hashes == {expected[evidence.split]}
 
@@ -99,7 +99,7 @@ def test_evidence_is_of_mnist(real_root):
 def test_one_run_has_one_history():
     """What was trained twice, or stands in several files, is the same to the last image: training promises it."""
     seen = {}
-    for evidence in [*STUDIES.values(), *SEARCH.values(), *steps()]:
+    for evidence in [*STUDIES.values(), *SEARCH.values(), *(read_named(f"Step{k}") for k in STEPS)]:
         for arm in evidence.arms.values():
             for run in arm.runs:
                 made_with = json.dumps(run.environment | {"git_commit": ""}, sort_keys=True)

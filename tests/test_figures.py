@@ -92,6 +92,12 @@ def test_samples_label_their_rows():
     assert {axis.get_ylabel() for axis in figure.axes} == {"as is", "draw 1", ""}
 
 
+def test_overview_names_every_model():
+    figure = figures.overview([evidence("Step3", Model_7=[HELD])])
+    assert {"Model_7\n7,974", "Step 3", "the step's target"} <= texts(figure)
+    assert set(heights(figure.axes[0])) == {99.40, 99.50, 99.45, 99.51, 99.22}
+
+
 def heights(axis):
     scatters = [drawn for drawn in axis.collections if isinstance(drawn, PathCollection)]
     return sorted(round(float(y), 2) for dots in scatters for _, y in dots.get_offsets())

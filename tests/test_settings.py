@@ -101,6 +101,14 @@ def test_folders_that_cannot_be_written_into(tmp_path):
             check_folders(tmp_path / "locked")
 
 
+def test_broken_evidence_of_another_step_is_found_at_once(tmp_path):
+    write_evidence(evidence("Step2", Model_7=[HELD]), path_to("Step2", tmp_path))
+    check_folders(tmp_path)
+    (tmp_path / "Step2.json").write_text('{"schema": 2,')
+    with pytest.raises(ValueError, match=r"Step2.json is missing or not JSON: restore it, or run notebooks/Step2"):
+        check_folders(tmp_path)
+
+
 def test_broken_evidence_is_found_before_hours_are_spent(tmp_path, synthetic_root, monkeypatch):
     """That of the studies that the notebook shows at its end, and of no other."""
     monkeypatch.setattr(utils, "read_named", lambda name: read_named(name, tmp_path))

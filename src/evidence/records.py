@@ -161,9 +161,9 @@ def studies(folder=RESULTS, kind="studies"):
     return [evidence for evidence in found if evidence.complete]
 
 
-def steps():
-    """Read the evidence of the three steps."""
-    return [read_named(f"Step{k}") for k in STEPS]
+def steps(folder=RESULTS):
+    """Read the evidence of the steps that a folder has any of."""
+    return [read_named(f"Step{k}", folder) for k in STEPS if path_to(f"Step{k}", folder).exists()]
 
 
 def write_evidence(evidence, path):

@@ -36,7 +36,7 @@ def texts():
         "records": text.records_table(),
         "single_runs": text.single_runs_table(),
         "claims_of_step": text.claims_table((*text.CLAIMS, *text.EARLIER), "../results"),
-    } | {step.name: text.card_table(step) for step in steps()}
+    } | {f"Step{k}": text.card_table(read_named(f"Step{k}")) for k in STEPS}
     words = text.vocabulary()
     found = {}
     for path in (ROOT / "README.md", RESULTS / "search" / "README.md", RESULTS / "records.md"):
@@ -72,8 +72,11 @@ def filled(markdown, tables, words):
 
 def pictures():
     """Draw every figure of results/ from the evidence: yield its path and its PNG bytes."""
-    for step in steps():
+    found = steps()
+    for step in found:
         yield RESULTS / f"{step.name}.png", figures.png(figures.step_curves(step))
+    if found:
+        yield RESULTS / "overview.png", figures.png(figures.overview(found))
     yield (
         path_to("weight_averaging").with_suffix(".png"),
         figures.png(figures.epoch_by_epoch(read_named("ablation_training"), figures.AVERAGING)),

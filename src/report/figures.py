@@ -252,6 +252,45 @@ def mistakes(images, labels, logits, count=20):
     return figure
 
 
+def overview(steps):
+    """Draw the last five epochs of every model against its step's target and the published best."""
+    rebuilt = public.rebuilt()
+    figure, axes = _figure(4.2)
+    axis = axes[0][0]
+    ticks = []
+    for evidence in steps:
+        first = len(ticks)
+        for name, arm in evidence.arms.items():
+            at = len(ticks)
+            for run in arm.runs:
+                last = [epoch.accuracy for epoch in run.history[-5:]]
+                across = [at + 0.1 * (k - len(last) + 1) for k in range(len(last))]
+                axis.scatter(across, last, s=26, color=_colour(name), alpha=0.6, linewidths=0)
+                axis.scatter([at], last[-1:], s=70, facecolors="none", edgecolors=INK, linewidths=1.2)
+            if name in rebuilt:
+                axis.scatter([at + 0.22], [rebuilt[name]], s=42, marker="D", facecolors="none", edgecolors=INK)
+            ticks.append(f"{name}\n{arm.parameters:,}")
+        line = 100 * evidence.target.accuracy
+        axis.hlines(line, first - 0.5, len(ticks) - 0.5, color=INK, linewidth=1, linestyle="--")
+        if first:
+            axis.axvline(first - 0.5, color=SOFT, linewidth=0.8)
+        axis.text(
+            first - 0.4, 1.02, evidence.name.replace("Step", "Step "), transform=axis.get_xaxis_transform(), color=INK
+        )
+    axis.scatter([], [], s=26, color=INK, alpha=0.6, linewidths=0, label="the last five epochs, left to right")
+    axis.scatter([], [], s=70, facecolors="none", edgecolors=INK, linewidths=1.2, label="the final epoch")
+    axis.scatter([], [], s=42, marker="D", facecolors="none", edgecolors=INK, label="published: best of all epochs")
+    axis.plot([], [], color=INK, linewidth=1, linestyle="--", label="the step's target")
+    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=4, columnspacing=1.2)
+    axis.margins(y=0.1)
+    axis.set_xlabel("model and its number of parameters")
+    axis.set_xticks(range(len(ticks)), ticks, fontsize=9)
+    axis.set_xlim(-0.5, len(ticks) - 0.5)
+    axis.set_ylabel("test accuracy, %")
+    axis.grid(axis="y", alpha=0.25)
+    return figure
+
+
 def strip(evidence):
     """Draw each run's last epochs, those that the target asks for, arm by arm in order of the final accuracy."""
     arms, target, at = evidence.arms, evidence.target, 0

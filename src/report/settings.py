@@ -8,6 +8,7 @@ import torch
 
 from src import ROOT
 from src.demo.picture import as_mnist
+from src.evidence.records import steps
 from src.evidence.storage import KEPT, RESULTS, TRIAL, check_writable
 from src.learn.recipe import Recipe
 
@@ -116,6 +117,11 @@ def results_folder(settings, data):
 
 
 def check_folders(folder):
-    """Find out before any training whether runs can be kept and results written into `folder`. Raises OSError."""
+    """Find out before any training whether runs can be kept and results written into `folder`.
+
+    Raises OSError for a folder that cannot be written into, ValueError for evidence of a step in it that cannot be
+    read: the overview is drawn from all three.
+    """
     check_writable(KEPT)
     check_writable(folder)
+    steps(folder)
