@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import io
+import warnings
 
 import torch
 import torchsummary
@@ -11,7 +12,7 @@ from IPython.display import HTML, Image, Markdown, display
 from src import ROOT, shown
 from src.demo.page import save_page
 from src.demo.picture import look
-from src.demo.reader import reader_of, save_weights
+from src.demo.reader import UnlikeMNIST, reader_of, save_weights
 from src.evidence.fingerprint import fingerprinted
 from src.evidence.records import Arm, Evidence, Target, path_to, read_named, steps, write_evidence
 from src.evidence.runs import environment, fit, git_commit
@@ -125,10 +126,13 @@ def show_mistakes(logits, data):
 def read_digit(trained, data, settings):
     """Let a trained network read the picture that `digit` names, else a photograph, and show its way to the answer."""
     seen = look(settings.digit or PHOTOGRAPH)
-    probabilities = reader_of(trained, data.train_images).probabilities(seen.image)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", UnlikeMNIST)
+        probabilities = reader_of(trained, data.train_images).probabilities(seen.image)
     digit = max(range(10), key=probabilities.__getitem__)
     print(f"{shown(settings.digit or PHOTOGRAPH)}: {digit}, {probabilities[digit]:.1%} sure")
     print(*(f"{number}: {probability:6.1%}" for number, probability in enumerate(probabilities)), sep="\n")
+    print(*(f"But {warning.message}" for warning in warned))
     panels = {"picture\n": seen.picture, "ink\n": seen.ink, "the digit\n": seen.ink * seen.kept}
     figure = figures.reading(panels | _given(trained, seen.image), probabilities)
     _show(figure)

@@ -194,7 +194,8 @@ def test_readme_and_cards_are_made_from_the_evidence():
 
 def test_every_figure_is_redrawn_from_the_evidence():
     drawn = dict(pictures())
-    assert set(drawn) == set(RESULTS.rglob("*.png"))
+    by_step_3 = {RESULTS / "reading.png", RESULTS / "photograph.png"}
+    assert set(drawn) | by_step_3 == set(RESULTS.rglob("*.png"))
     assert set(DRAWN) <= set(STUDIES)
     for path, picture in drawn.items():
         if figures.made_with(path.read_bytes()) == figures.made_with(picture):

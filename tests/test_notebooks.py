@@ -34,7 +34,7 @@ def notebook(step):
 
 
 def test_exactly_three():
-    listed = subprocess.run(["git", "ls-files", "notebooks"], cwd=ROOT, capture_output=True, text=True)
+    listed = subprocess.run(["git", "ls-files", "notebooks/*.ipynb"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("not a git checkout")
     assert listed.stdout.split() == [f"notebooks/Step{k}.ipynb" for k in STEPS]
@@ -231,8 +231,8 @@ def test_a_colab_machine_clones_once(tmp_path):
         assert Path(run.stdout.strip()) == tmp_path / NAME.split("/")[1] / "src" / "model.py"
 
 
-def test_the_programs_of_readme(checkout, few):
-    """Read a picture of one's own, and change one thing."""
+def test_the_program_of_readme(checkout, few):
+    """Read a picture of one's own."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     programs = re.findall(r"```python\n(from .*?)```", text, re.DOTALL)
     picture = Image.new("L", (90, 90), "white")
@@ -245,7 +245,6 @@ def test_the_programs_of_readme(checkout, few):
         )
         assert run.returncode == 0, run.stderr[-2000:]
         told.append(run.stdout)
-    read, changed = told
+    (read,) = told
     probabilities = ast.literal_eval(read)
     assert probabilities[1] == max(probabilities) > 0.5
-    assert "epoch=1" in changed

@@ -113,7 +113,7 @@ def load_dataset(root=None, dataset=MNIST, *, device="cpu", split="test", train_
     return Data(
         *(tensor.to(device) for tensor in tensors),
         split=split, statistics=statistics, classes=dataset.classes,
-        sha256=_digest(tensors), official=sums == official,
+        sha256=_digest(tensors), official=dataset is MNIST and sums == official,
     )  # fmt: skip
 
 
@@ -130,7 +130,9 @@ def raw_folder(root=None, dataset=MNIST):
             f"{folder}, named by {'data_dir' if root else 'MNIST_ROOT'}, is not a folder: correct the name, or create "
             "the folder and MNIST is downloaded into it"
         )
-    possible = [folder / dataset.source.__name__ / "raw", folder / "raw", folder]
+    possible = [folder / dataset.source.__name__ / "raw"]
+    if dataset is MNIST:  # all data sets of this format name their files alike
+        possible += [folder / "raw", folder]
     return next((raw for raw in possible if any(os.path.lexists(raw / name) for name in FILES)), possible[0])
 
 

@@ -10,7 +10,7 @@ from scipy.stats import fisher_exact
 
 from src import model as models
 from src.evidence.intervals import differences_to_first, mean_over_seeds, paired_difference, pass_rate_interval
-from src.evidence.records import path_to, read_named, seed_numbers
+from src.evidence.records import Target, path_to, read_named, seed_numbers
 from src.evidence.storage import RESULTS
 from src.studies import contest, public
 
@@ -171,7 +171,8 @@ def single_runs_table():
 
 def steps_table(steps):
     """Write README's table: one row for each model of the steps."""
-    rows = [("step", "model", "this run ≥ target", "final, %", "lowest of the last 5, %", "parameters", "what it is")]
+    last = f"lowest of the last {steps[0].target.last_epochs}, %"
+    rows = [("step", "model", "this run ≥ target", "final, %", last, "parameters", "what it is")]
     for step in steps:
         number, target = step.name.removeprefix("Step"), step.target
         link = f"[{number}](notebooks/{step.name}.ipynb)"
@@ -378,7 +379,7 @@ def _gap(values, others):
 def vocabulary():
     """Return the names that an expression in a text may use."""
     comparable = [run for run in public.runs() if run.keeps_to_the_assignment]
-    holding = [run for run in comparable if min(run.accuracies[-5:]) >= 99.4]
+    holding = [run for run in comparable if min(run.accuracies[-Target().last_epochs :]) >= 99.4]
     return {
         "arm": Told,
         "benchmark": json.loads((RESULTS / "benchmark.json").read_text(encoding="utf-8")),

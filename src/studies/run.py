@@ -43,7 +43,7 @@ class ClusterError(RuntimeError):
 
 
 def run_study(path, seeds=None, train_limit=None, fresh=False):
-    """Carry out a study's runs, but those that are kept, and write its evidence.
+    """Carry out a study's runs, but those that are kept or in its incomplete file, and write its evidence.
 
     `seeds` stand in for the study's own; `fresh` forgets what is kept. Returns the path that was written, None where no
     run was finished, and the failed runs as a list of (arm, seed, reason): a failed run does not stop the rest. Raises
@@ -59,6 +59,10 @@ def run_study(path, seeds=None, train_limit=None, fresh=False):
         for name, arm in study.arms.items()
     }
     progress = Progress(study, len(jobs))
+    if not (study.complete or fresh or seeds or train_limit):  # a file that has some of its runs goes on
+        for name, arm in study.arms.items():
+            progress.runs[name] += arm.runs
+            jobs = {key: job for key, job in jobs.items() if key not in {(name, run.seed) for run in arm.runs}}
     for key, outcome in fit_all(jobs, fresh):
         progress.add(*key, outcome)
     if not any(progress.runs.values()):
@@ -121,10 +125,14 @@ def _connect():
     variables = {"OMP_NUM_THREADS": str(THREADS), "MNIST_COMMIT": git_commit()}
     with tempfile.TemporaryDirectory() as job:
         shutil.copytree(ROOT / "src", f"{job}/src", ignore=shutil.ignore_patterns("__pycache__"))
-        ray.init(
-            ADDRESS, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR,
-            runtime_env={"working_dir": job, "env_vars": variables},
-        )  # fmt: skip
+        try:
+            ray.init(
+                ADDRESS, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR,
+                runtime_env={"working_dir": job, "env_vars": variables},
+            )  # fmt: skip
+        except RuntimeError as error:
+            reason = (str(error).strip() or "no message").splitlines()[0]
+            raise ClusterError(f"Ray could not start ({reason}): wait until the machine is less busy") from None
     signal.signal(signal.SIGTERM, _stop)  # Ray has set one of its own
 
 
