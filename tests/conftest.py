@@ -38,7 +38,7 @@ def checkout(tmp_path_factory):
     """Copy what a clone holds, so that notebooks which run leave the real checkout alone."""
     copy = tmp_path_factory.mktemp("clone") / "repository"
     copy.mkdir()
-    for name in ("src", "notebooks", "results"):
+    for name in ("src", "notebooks", "results", "tests/pictures"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
     for name in ("pyproject.toml", "README.md", "CITATION.cff"):
         shutil.copy(ROOT / name, copy)
