@@ -13,8 +13,10 @@ import torch
 from src.evidence.records import Arm, Evidence, Run, read_evidence, write_evidence
 from src.evidence.storage import unseal
 from src.learn.recipe import Recipe
+from src.studies import run as runner
 from src.studies.run import MOST_SEEDS, seeds_of
-from tests.helpers import finished
+from tests.helpers import HELD, LOST, finished
+from tests.helpers import evidence as gathered
 
 SMALL = Recipe(epochs=6, batch_size=50)
 STUDIES = {
@@ -210,3 +212,21 @@ def test_seeds_that_are_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match=r"seeds must look like|a seed stands twice|at most 1000 numb"):
         seeds_of(text)
     assert len(seeds_of(f"0-{MOST_SEEDS - 1}")) == MOST_SEEDS
+
+
+def test_a_file_that_has_some_of_its_runs_goes_on(tmp_path, synthetic_root, monkeypatch):
+    """Only what is missing is trained; a complete one is repeated whole."""
+    asked = []
+    monkeypatch.setenv("MNIST_ROOT", str(synthetic_root))
+    monkeypatch.setattr(runner, "TRIAL", tmp_path / "trial")
+    monkeypatch.setattr(runner, "KEPT", tmp_path)
+    monkeypatch.setattr(runner, "fit_all", lambda jobs, fresh: asked.extend(jobs) or iter(()))
+    some = gathered("some", Model_7=[HELD, LOST])
+    (tmp_path / "trial").mkdir()
+    for seeds, missing in (((0, 1, 2), [("Model_7", 2)]), ((0, 1), [("Model_7", 0), ("Model_7", 1)])):
+        asked.clear()
+        path = write_evidence(replace(some, seeds=seeds), tmp_path / "some.json")
+        written, _ = runner.run_study(path)
+        assert asked == missing
+        assert (written is None) == (len(seeds) == 2)
+    assert len(read_evidence(tmp_path / "trial" / "some.json").arms["Model_7"].runs) == 2

@@ -69,6 +69,8 @@ def search(path):
             arms[name] = Arm(name_of_network, recipe, runs)
             accuracy = statistics.mean(run.final for run in runs)
             print(f"{name}: loss {losses[name]:.4f}, accuracy {accuracy:.3f} %, {trial.params}", flush=True)
+    if not losses:
+        raise ValueError(f"all {len(arms)} trials failed: narrow the space in {shown(path)}")
     order = sorted(losses, key=losses.get)
     found = replace(declared, arms={name: arms[name] for name in order})
     return write_found(found, path, data.official), order
