@@ -36,7 +36,9 @@ SCHEMES = pytest.mark.parametrize("scheme", ["light", "dark"])
 WIDTHS = pytest.mark.parametrize("width", [390, 1280])
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["trained a little", "committed"])
+@pytest.fixture(
+    scope="module", params=[pytest.param(False, marks=pytest.mark.slow), True], ids=["trained a little", "committed"]
+)
 def committed(request):
     return request.param
 
