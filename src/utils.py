@@ -125,12 +125,13 @@ def show_mistakes(logits, data):
 
 def read_digit(trained, data, settings):
     """Let a trained network read the picture that `digit` names, else a photograph, and show its way to the answer."""
-    seen = look(settings.digit or PHOTOGRAPH)
+    picture = settings.digit or PHOTOGRAPH
+    seen = look(picture)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", UnlikeMNIST)
         probabilities = reader_of(trained, data.train_images).probabilities(seen.image)
     digit = max(range(10), key=probabilities.__getitem__)
-    print(f"{shown(settings.digit or PHOTOGRAPH)}: {digit}, {probabilities[digit]:.1%} sure")
+    print(f"{shown(picture)}: {digit}, {probabilities[digit]:.1%} sure")
     print(*(f"{number}: {probability:6.1%}" for number, probability in enumerate(probabilities)), sep="\n")
     print(*(f"But {warning.message}" for warning in warned))
     panels = {"picture\n": seen.picture, "ink\n": seen.ink, "the digit\n": seen.ink * seen.kept}

@@ -253,7 +253,7 @@ def test_a_finger_draws_and_taps(drawn):
     finger.pointer_action.move_to_location(*place).pointer_down().pointer_up()
     finger.perform()
     value = drawn.execute_script("return figure(seen.maps[2].values[(4 * 12 + 8) * 12 + 3])")
-    assert box.find_element(By.CLASS_NAME, "told").text == f"Map 5, row 9, column 4: {value}"
+    assert box.find_element(By.CLASS_NAME, "sentence").text == f"Map 5, row 9, column 4: {value}"
     assert box.find_element(By.CSS_SELECTOR, ".flow > :last-child b").text == value
 
 
@@ -270,7 +270,7 @@ def test_a_pixel_is_chosen_with_buttons_and_its_field_shown(drawn):
         box.find_element(By.CSS_SELECTOR, f"[aria-label^='{label}']").send_keys(Keys.ENTER)
         assert drawn.execute_script("return Object.values(views[3].own)") == list(at)
     assert pixels() != before
-    assert drawn.execute_script("return said.textContent") == box.find_element(By.CLASS_NAME, "told").text
+    assert drawn.execute_script("return said.textContent") == box.find_element(By.CLASS_NAME, "sentence").text
     chips = box.find_elements(By.CLASS_NAME, "part")
     assert len(chips) == 8
     chips[6].click()

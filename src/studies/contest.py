@@ -49,16 +49,16 @@ class Entry(NamedTuple):
         return len(self.arm.runs) >= LEAST_SEEDS
 
 
-def entries(evidence=None):
-    """Return the Entries of one study, or of all that were submitted, with `by`, and all of OURS.
+def entry_of(study):
+    """Return the Entry with which a submitted study enters: its first arm."""
+    (name, arm), *_ = study.arms.items()
+    return Entry(study.name, name, study.by, arm)
 
-    A submitted study enters with its first arm.
-    """
-    if evidence:
-        (name, arm), *_ = evidence.arms.items()
-        return [Entry(evidence.name, name, evidence.by, arm)]
+
+def entries():
+    """Return the Entries of all of OURS, and of all studies that were submitted, with `by`."""
     ours = [Entry(name, arm, "", found) for name in OURS for arm, found in read_named(name).arms.items()]
-    return ours + [entry for study in studies() if study.by and study.split == "test" for entry in entries(study)]
+    return ours + [entry_of(study) for study in studies() if study.by and study.split == "test"]
 
 
 def best(of, parameters, epochs):
@@ -103,13 +103,13 @@ def check(path):
     study = read_evidence(path)
     if study.split != "test" or not study.complete:
         raise ValueError(f"{study.name} lacks runs on the test images: run python -m src.studies.run {path}")
-    data = load_dataset(split=study.split)
+    data = load_dataset()
     for name, arm in study.arms.items():
-        excess, what = deviation(fingerprint(named(arm.network), arm.recipe, load_dataset()), arm.fingerprint)
+        excess, what = deviation(fingerprint(named(arm.network), arm.recipe, data), arm.fingerprint)
         if excess > 1:
             raise ValueError(f"{name} was not made by this code: {what} is {excess:.3g} times too far off")
         yield f"{name}: the fingerprint is this code's"
-    entry = entries(study)[0]
+    entry = entry_of(study)
     run = entry.arm.runs[0]
     again = fit(named(entry.arm.network), data, entry.arm.recipe, run.seed).run
     apart, allowed = abs(again.final - run.final), max(REPEAT * entry.mean.sd, 0.05)

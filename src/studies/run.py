@@ -53,16 +53,15 @@ def run_study(path, seeds=None, train_limit=None, fresh=False):
     study = read_evidence(path)
     check_writable(KEPT)
     data = load_dataset(split=study.split, train_limit=train_limit)
+    goes_on = not (study.complete or fresh or seeds or train_limit)  # a file that has some of its runs
+    done = {name: list(arm.runs) if goes_on else [] for name, arm in study.arms.items()}
     jobs = {
         (name, seed): (named(arm.network), data, arm.recipe, seed)
         for seed in seeds or study.seeds
         for name, arm in study.arms.items()
+        if seed not in {run.seed for run in done[name]}
     }
-    progress = Progress(study, len(jobs))
-    if not (study.complete or fresh or seeds or train_limit):  # a file that has some of its runs goes on
-        for name, arm in study.arms.items():
-            progress.runs[name] += arm.runs
-            jobs = {key: job for key, job in jobs.items() if key not in {(name, run.seed) for run in arm.runs}}
+    progress = Progress(study, done, len(jobs))
     for key, outcome in fit_all(jobs, fresh):
         progress.add(*key, outcome)
     if not any(progress.runs.values()):
@@ -159,9 +158,11 @@ def _stop(*_):
 class Progress:
     """The runs as they come in, printed."""
 
-    def __init__(self, study, planned):
-        self.study, self.planned, self.started = study, planned, time.perf_counter()
-        self.runs, self.failed, self.new = {name: [] for name in study.arms}, [], 0
+    def __init__(self, study, done, new):
+        """Begin with the runs that are `done`, a list for each arm, and so many `new` ones to come."""
+        self.study, self.started = study, time.perf_counter()
+        self.runs, self.failed, self.new = done, [], 0
+        self.planned = new + sum(map(len, done.values()))
 
     def add(self, name, seed, outcome):
         """Add a finished run, or the exception that it ended with, and print how its arm stands."""
