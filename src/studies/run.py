@@ -99,15 +99,19 @@ def fit_all(jobs, fresh=False):
         if not futures:
             shared = ray.put(data)
         futures[_fit.remote(network, shared, recipe, seed, folder, fresh)] = key
-    while futures:
-        (future,), _ = ray.wait(list(futures))
-        key = futures.pop(future)
-        try:
-            trained = ray.get(future)
-            keep(trained, *jobs[key])
-            yield key, trained
-        except (ray.exceptions.RayTaskError, ray.exceptions.RayError) as error:
-            yield key, error
+    try:
+        while futures:
+            (future,), _ = ray.wait(list(futures))
+            key = futures.pop(future)
+            try:
+                trained = ray.get(future)
+                keep(trained, *jobs[key])
+                yield key, trained
+            except (ray.exceptions.RayTaskError, ray.exceptions.RayError) as error:
+                yield key, error
+    except (KeyboardInterrupt, GeneratorExit):
+        ray.shutdown()  # before the futures are forgotten, or Ray prints the errors of runs that nobody waits for
+        raise
 
 
 @ray.remote(num_cpus=1, max_retries=RETRIES)
