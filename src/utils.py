@@ -123,26 +123,24 @@ def show_mistakes(logits, data):
     _show(figures.mistakes(data.eval_images, data.eval_labels, logits))
 
 
-def read_digit(trained, data, settings):
-    """Let a trained network read the picture that `digit` names, else a photograph, and show its way to the answer."""
+def read_digit(reader, data, settings):
+    """Let a Reader read the picture that `digit` names, else a photograph, and show its way to the answer."""
     picture = settings.digit or PHOTOGRAPH
     seen = look(picture)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", UnlikeMNIST)
-        probabilities = reader_of(trained, data.train_images).probabilities(seen.image)
+        probabilities = reader.probabilities(seen.image)
     digit = max(range(10), key=probabilities.__getitem__)
     print(f"{shown(picture)}: {digit}, {probabilities[digit]:.1%} sure")
     print(*(f"{number}: {probability:6.1%}" for number, probability in enumerate(probabilities)), sep="\n")
     print(*(f"But {warning.message}" for warning in warned))
     panels = {"picture\n": seen.picture, "ink\n": seen.ink, "the digit\n": seen.ink * seen.kept}
-    figure = figures.reading(panels | _given(trained, seen.image), probabilities)
-    _show(figure)
-    if not settings.digit:
-        figures.save_figure(figure, results_folder(settings, data) / "photograph.png")
+    figure = figures.reading(panels | _given(reader, seen.image), probabilities)
+    _show(figure, None if settings.digit else results_folder(settings, data) / "photograph.png")
 
 
 def save_networks(runs, data, settings):
-    """Write the weights of the first seed of each model and the page on which one draws a digit for them.
+    """Write the weights of the first seed of each model and the page on which one draws a digit; return their Readers.
 
     Show and write, too, what the first of them makes of a test image, layer by layer.
     """
@@ -152,9 +150,9 @@ def save_networks(runs, data, settings):
     written.append(save_page(readers, folder))
     reader, image = next(iter(readers.values())), data.eval_images[:1]
     figure = figures.reading(_given(reader, image) | _maps(reader, image), reader.probabilities(image))
-    _show(figure)
-    figures.save_figure(figure, folder / "reading.png")
+    _show(figure, folder / "reading.png")
     print("Written:", ", ".join(map(shown, [*written, folder / "reading.png"])))
+    return readers
 
 
 def show_seeds(*names):
@@ -186,8 +184,12 @@ def show_frontier():
 
 
 def show_outside():
-    """Print how networks read digits from outside MNIST."""
-    print(*text.outside_lines(text.read_outside()), sep="\n")
+    """Print and show how networks read digits from outside MNIST, and how far one is right where it is sure."""
+    found = text.read_outside()
+    print(*text.outside_lines(found), sep="\n")
+    accuracies = {name: of_name["all"] for name, of_name in text.outside_accuracies(found).items()}
+    confidence = found["confidence"]
+    _show(figures.outside(accuracies, found["arms"][confidence["network"]], confidence))
 
 
 def finish_step(step, target, runs, data, settings):
@@ -200,8 +202,8 @@ def finish_step(step, target, runs, data, settings):
     if folder == RESULTS:
         evidence = fingerprinted(evidence, load_dataset(settings.data_dir))
     path = write_evidence(evidence, path_to(evidence.name, folder))
-    figures.save_figure(figures.step_curves(evidence), folder / f"{evidence.name}.png")
-    figures.save_figure(figures.overview(steps(folder)), folder / "overview.png")
+    figures.save_picture(figures.png(figures.step_curves(evidence)), folder / f"{evidence.name}.png")
+    figures.save_picture(figures.png(figures.overview(steps(folder))), folder / "overview.png")
     print(*text.step_lines(evidence, compare=folder == RESULTS), sep="\n")
     print(f"\nWritten: {shown(path)}, {shown(folder)}/{evidence.name}.png, {shown(folder)}/overview.png")
 
@@ -253,6 +255,10 @@ def _carried_out(*names):
     return found
 
 
-def _show(figure):
+def _show(figure, path=None):
+    """Show a figure, and write it to `path`."""
+    picture = figures.png(figure)
+    if path:
+        figures.save_picture(picture, path)
     # Two pixels of the picture for each of the page, so that it is sharp on every screen.
-    display(Image(figures.png(figure), width=round(96 * figure.get_figwidth())))
+    display(Image(picture, width=round(96 * figure.get_figwidth())))

@@ -1,5 +1,6 @@
 """Each figure is drawn and shows the numbers that it was given."""
 
+import io
 import itertools
 import re
 
@@ -8,6 +9,9 @@ import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
 
 from src.evidence.records import read_named
 from src.model import Model_8
@@ -23,11 +27,20 @@ def texts(figure):
 
 def test_png_is_saved_whole_and_the_same_each_time(tmp_path):
     for name in ("one", "two"):
-        figures.save_figure(figures.step_curves(evidence(Model_7=[HELD])), tmp_path / name)
+        figures.save_picture(figures.png(figures.step_curves(evidence(Model_7=[HELD]))), tmp_path / name)
     one, two = ((tmp_path / name).read_bytes() for name in ("one", "two"))
     assert one == two
     assert one.startswith(b"\x89PNG")
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_dark_figures_keep_their_hues():
+    figure = Figure(facecolor="#009e73")
+    figure.add_artist(Rectangle((0, 0), 0.5, 1, color="white"))
+    shown = Image.open(io.BytesIO(figures.dark(figures.png(figure)))).convert("RGB")
+    assert shown.getpixel((5, 5)) == figures.DARK_PAGE
+    red, green, blue = shown.getpixel((shown.width - 5, 5))
+    assert green > blue > red  # as before
 
 
 def test_curves_show_every_epoch_and_name_each_line_at_its_end():
@@ -54,6 +67,24 @@ def test_labels_keep_apart_and_in_order():
     placed = figures._apart({"low": 99.50, "high": 99.51, "far": 98.0}, 0.1)
     assert placed["far"] == 98.0
     assert placed["high"] - placed["low"] == pytest.approx(0.1)
+
+
+def test_outside_shows_accuracies_mistakes_and_silence():
+    confusion = (10 * np.eye(10, dtype=int)).tolist()
+    confusion[7][2] = 6
+    confidence = {
+        "network": "Model_8", "answered": [200, 100], "wrong": {"largest logit": [4, 1], "largest probability": [4, 2]},
+        "without_warning": {"answered": 160, "wrong": 2},
+    }  # fmt: skip
+    arm = {"confusion": confusion, "runs": [{}, {}]}
+    figure = figures.outside({"Model_8": [99.1, 99.3], "Model_9": [98.0, 98.4]}, arm, confidence)
+    _, mistakes, silent = figure.axes
+    assert {"Model_8\n99.20 %", "Model_9\n98.20 %"} <= texts(figure)
+    assert [text.get_text() for text in mistakes.texts] == ["3"]  # a run
+    by_logit, by_probability = silent.get_lines()
+    assert by_logit.get_xydata().tolist() == [[100, 2], [50, 1]]
+    assert by_probability.get_xydata().tolist() == [[100, 2], [50, 2]]
+    FigureCanvasAgg(figure).draw()
 
 
 def test_confusion_counts_mistakes():

@@ -71,23 +71,21 @@ def filled(markdown, tables, words):
 
 
 def pictures():
-    """Draw every figure of results/ from the evidence: yield its path and its PNG bytes."""
+    """Draw every figure of results/ from the evidence, and return its PNG bytes by path."""
     found = steps()
-    for step in found:
-        yield RESULTS / f"{step.name}.png", figures.png(figures.step_curves(step))
+    drawn = {RESULTS / f"{step.name}.png": figures.step_curves(step) for step in found}
     if found:
-        yield RESULTS / "overview.png", figures.png(figures.overview(found))
-    yield (
-        path_to("weight_averaging").with_suffix(".png"),
-        figures.png(figures.epoch_by_epoch(read_named("ablation_training"), figures.AVERAGING)),
-    )
-    for name, draw in DRAWN.items():
-        yield path_to(name).with_suffix(".png"), figures.png(draw(read_named(name)))
+        drawn[RESULTS / "overview.png"] = figures.overview(found)
+    averaging = figures.epoch_by_epoch(read_named("ablation_training"), figures.AVERAGING)
+    drawn[path_to("weight_averaging").with_suffix(".png")] = averaging
+    drawn |= {path_to(name).with_suffix(".png"): draw(read_named(name)) for name, draw in DRAWN.items()}
+    variants = [figures.variants(path, figures.png(figure)) for path, figure in drawn.items()]
+    return {path: picture for both in variants for path, picture in both.items()}
 
 
 def main():
     try:
-        made = {path: content.encode() for path, content in texts().items()} | dict(pictures())
+        made = {path: content.encode() for path, content in texts().items()} | pictures()
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     for path, content in made.items():

@@ -31,6 +31,9 @@ COLOURS = {
 # Two arms of results/studies/ablation_training.json, and what a figure calls them.
 AVERAGING = {"the whole recipe": "averaged weights", "no weight averaging": "the last weights"}
 HALO = [withStroke(linewidth=2, foreground="white")]  # keeps a label legible on a digit
+LUMINANCE = (0.213, 0.715, 0.072)  # of red, green and blue
+DARK = ("reading", "model_8_confirmation", "weight_averaging", "overview", "frontier")  # README has them in both
+DARK_PAGE = (13, 17, 23)  # GitHub's
 WIDTH = 8.5  # inches: the text of README on GitHub
 
 
@@ -68,15 +71,37 @@ def png(figure):
     return packed.getvalue()
 
 
+def dark(picture):
+    """Return a figure's PNG bytes for a dark page: white becomes the page's colour, black white, hues stay.
+
+    Colours are turned about the grey axis by 180 degrees and inverted, as CSS does with invert(1) hue-rotate(180deg).
+    """
+    drawn, packed = Image.open(io.BytesIO(picture)), io.BytesIO()
+    colours = np.array(drawn.getpalette("RGB"), dtype=float).reshape(-1, 3)
+    inverted = 255 - (2 * (colours @ LUMINANCE)[:, None] - colours)
+    page = np.array(DARK_PAGE)
+    drawn.putpalette((page + inverted.clip(0, 255) / 255 * (255 - page)).round().astype(np.uint8).tobytes())
+    software = PngImagePlugin.PngInfo()
+    software.add_text("Software", drawn.text["Software"])
+    drawn.save(packed, "PNG", optimize=True, pnginfo=software)
+    return packed.getvalue()
+
+
 def made_with(picture):
     """Return the versions of matplotlib and Pillow that PNG bytes name."""
     named = re.search(rb"matplotlib [\w.+]+, Pillow [\w.+]+", picture)
     return named and named[0].decode()
 
 
-def save_figure(figure, path):
-    """Write a figure as PNG whole or not at all."""
-    write(path, png(figure))
+def variants(path, picture):
+    """Return what is written of a figure's PNG bytes, by path: with its dark variant, where README shows it."""
+    return {path: picture} | ({path.with_stem(f"{path.stem}_dark"): dark(picture)} if path.stem in DARK else {})
+
+
+def save_picture(picture, path):
+    """Write a figure's PNG bytes and its dark variant, where it has one, whole or not at all."""
+    for variant, content in variants(path, picture).items():
+        write(variant, content)
 
 
 def samples(rows):
@@ -214,6 +239,48 @@ def architecture(model, image):
     digit.set_ylim(size / 2 + widest / 2 + 1, size / 2 - widest / 2 - 2)
     digit.axis("off")
     digit.set_title("receptive fields\n(dotted: the image; dashed: by averaging)", fontsize=9, color=INK)
+    return figure
+
+
+def outside(accuracies, arm, confidence):
+    """Draw how networks read digits from outside: each run, one network's mistakes, and its errors if it may be silent.
+
+    `accuracies` maps a network's name to a percentage a run; `arm` and `confidence` are those of results/outside.json.
+    """
+    figure = Figure(figsize=(WIDTH, 3.3), layout="constrained")
+    runs, mistakes, silent = figure.subplots(1, 3, width_ratios=(1.1, 1, 1.2))
+    for at, (name, values) in enumerate(accuracies.items()):
+        colour = _colour(name)
+        runs.scatter(values, [at] * len(values), s=18, color=colour, alpha=0.5, linewidths=0)
+        runs.text(np.mean(values), at - 0.2, f"{name}\n{np.mean(values):.2f} %", fontsize=9, color=colour, ha="center")
+    runs.set_ylim(len(accuracies) - 0.6, -0.9)
+    runs.margins(x=0.3)
+    runs.set_yticks([])
+    runs.set_xlabel("accuracy of each run, %", fontsize=9)
+
+    wrong = np.array(arm["confusion"]) / len(arm["runs"])
+    np.fill_diagonal(wrong, 0)
+    mistakes.imshow(wrong, cmap="Oranges", vmax=1.5 * wrong.max())
+    for row, column in zip(*np.nonzero(wrong >= 1), strict=True):
+        mistakes.text(column, row, f"{wrong[row, column]:.0f}", ha="center", va="center", fontsize=8, color=INK)
+    mistakes.set_xticks(range(10))
+    mistakes.set_yticks(range(10))
+    mistakes.set_xlabel(f"read as (mistakes of {confidence['network']},\nmean of its runs)", fontsize=9)
+    mistakes.set_ylabel("digit", fontsize=9)
+
+    answered = np.array(confidence["answered"])
+    for (name, counts), colour, line in zip(confidence["wrong"].items(), (OURS, CLEAR), ("-", "--"), strict=True):
+        silent.plot(100 * answered / answered.max(), 100 * np.array(counts) / answered, line, color=colour, label=name)
+    kept = confidence["without_warning"]
+    at = 100 * kept["answered"] / answered.max(), 100 * kept["wrong"] / kept["answered"]
+    silent.scatter(*at, s=46, facecolors="none", edgecolors=INK, linewidths=1.2, zorder=3, label="without a warning")
+    silent.legend(frameon=False, fontsize=9, loc="upper left", title="surest first, by", title_fontsize=9)
+    silent.set_ylim(0, None)
+    silent.set_xlabel("digits answered, %", fontsize=9)
+    silent.set_ylabel("wrong answers, %", fontsize=9)
+    for axis in (runs, mistakes, silent):
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=9)
     return figure
 
 
@@ -445,7 +512,7 @@ def frontier(evidence):
     for run in sorted(best + longer, key=lambda run: run.parameters):
         name, size = run.of.split("/")[0], run.parameters
         if size < 4000:
-            says, at, side = f"{name}\n{run.best:.2f}", (size, run.best - 0.03), ("center", "top")
+            says, at, side = f"{name} {run.best:.2f}", (size + 100, run.best), ("left", "center")
         else:  # a crowd: names on stairs, so that no line crosses one
             says, at, side = f"{name} {run.best:.2f}", (size - 30, level), ("right", "center")
             axis.plot([size] * 2, [run.best - 0.015, level - 0.03], color=CLEAR, linewidth=0.6, alpha=0.6)
