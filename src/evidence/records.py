@@ -22,7 +22,10 @@ STEPS = (1, 2, 3)
 
 @dataclass(frozen=True)
 class Target:
-    """What each run has to reach: `accuracy` (a fraction) in every one of the `last_epochs`, within a budget."""
+    """What each run has to reach: `accuracy` (a fraction) in every one of the `last_epochs`, within a budget.
+
+    Files say only what differs from this default.
+    """
 
     accuracy: float = 0.994
     last_epochs: int = 5
@@ -171,7 +174,8 @@ def write_evidence(evidence, path):
     environments = [run.environment for arm in evidence.arms.values() for run in arm.runs]
     shared = json.loads(Counter(map(json.dumps, environments)).most_common(1)[0][0]) if environments else {}
     content = {"schema": SCHEMA, "question": evidence.question, "split": evidence.split}
-    content |= {"target": asdict(evidence.target), "seeds": list(evidence.seeds), "chosen": evidence.chosen}
+    target = {name: value for name, value in asdict(evidence.target).items() if value != getattr(Target, name)}
+    content |= {"target": target, "seeds": list(evidence.seeds), "chosen": evidence.chosen}
     content |= {"search": evidence.search, "by": evidence.by, "environment": shared}
     content = {key: value for key, value in content.items() if value not in ("", {})}
     content["arms"] = {name: _arm_content(arm, shared) for name, arm in evidence.arms.items()}
@@ -212,7 +216,7 @@ def read_evidence(path):
             arms={name: _arm(arm, shared) for name, arm in content["arms"].items()},
             seeds=tuple(content["seeds"]),
             split=content["split"],
-            target=Target(**content["target"]),
+            target=Target(**content.get("target", {})),
             question=content.get("question", ""),
             chosen=content.get("chosen", ""),
             search=content.get("search", {}),
