@@ -33,7 +33,7 @@ PARTS = ("train", "test")  # as USPS names them; both are unseen here
 ARMS = {
     "Model_8": ("model_8_confirmation", 30),
     "Model_9": ("model_9_confirmation", 30),
-    "Model_8, raw images": ("raw_images", 5),
+    "Model_8, raw images": ("raw_images", 3),
 }
 OTHER_SEEDS = range(3)
 CONFIDENT = "Model_8"  # the network of results/ whose confidence is measured
