@@ -59,7 +59,7 @@ def test_they_change_one_thing():
             swapped[at - 1 : at + 1] = ours[at], ours[at - 1]
     assert chain(networks.Model_8_ActivationFirst()) == swapped != ours
     assert chain(networks.Model_8_Widths(8, 8, 16, 16, 16)) == ours
-    assert chain(networks.Model_8_Widths(8, 8, 10, 10, 9)) == chain(models.Model_9())
+    assert chain(networks.Model_8_Widths(7, 7, 12, 12, 12)) == chain(models.Model_9())
     pooled = chain(networks.Model_8_ThirdPooling())
     assert [layer for layer in pooled if "Pool" not in layer] == [layer for layer in ours if "Pool" not in layer]
     assert [sum("MaxPool2d" in layer for layer in layers) for layers in (pooled, ours)] == [3, 2]

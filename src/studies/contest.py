@@ -23,6 +23,7 @@ OURS = (
     "frontier",
     "model_8_confirmation",
     "model_9",
+    "model_9_confirmation",
     "raw_images",
     "three_epochs_confirmation",
 )  # no ablations: see rules
