@@ -340,10 +340,10 @@ def outside_lines(outside):
     width = max(map(len, found))
     yield f"{'':{width}}  runs  all {count:,}, %  95 % interval     test part ({outside['images']['test']:,}), %"
     for name, of_name in found.items():
-        whole, test = (mean_over_seeds(of_name[part]) for part in ("all", "test"))
-        yield (
-            f"{name:{width}}  {len(of_name['all']):>4}  {whole.mean:>12.3f}  {interval_text(whole)}  {test.mean:>19.2f}"
-        )
+        whole, test = (statistics.mean(of_name[part]) for part in ("all", "test"))
+        count_of = len(of_name["all"])
+        interval = interval_text(mean_over_seeds(of_name["all"])) if count_of > 1 else "–"
+        yield f"{name:{width}}  {count_of:>4}  {whole:>12.3f}  {interval:16}  {test:>19.2f}"
     sure = outside["confidence"]
     errors = " and ".join(f"{100 * error:.2f} points ({name})" for name, error in sure["calibration_error"].items())
     answered, wrong = sure["without_warning"].values()
@@ -409,7 +409,7 @@ def vocabulary():
         "arm": Told,
         "benchmark": benchmark | {"sooner": f"{sooner(benchmark):.0f}"},
         "outside": {
-            name: {part: f"{mean_over_seeds(values).mean:.2f}" for part, values in found.items()}
+            name: {part: f"{statistics.mean(values):.2f}" for part, values in found.items()}
             for name, found in outside_accuracies(read_outside()).items()
         },
         "gpu": json.loads((RESULTS / "gpu.json").read_text(encoding="utf-8")),
