@@ -234,7 +234,7 @@ def speed_table(benchmark):
         rows.append(
             (
                 name, f"{timed['parameters']:,}", str(len(timed["epochs"])), f"{timed['correct'][-1] / 100:.2f}",
-                f"{sum(timed['epochs']):.0f}", seconds_until(timed, 9_900), seconds_until(timed, 9_940),
+                f"{sum(timed['epochs']):,.0f}", seconds_until(timed, 9_900), seconds_until(timed, 9_940),
                 f"{timed['peak_memory_mib']:,}",
             )
         )  # fmt: skip
