@@ -2,11 +2,14 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
 # Tests run side by side, and two threads in a process crawl as soon as another one runs.
 os.environ["OMP_NUM_THREADS"] = "1"
+# A job in a script's background ignores Ctrl-C, and so would the programs that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 

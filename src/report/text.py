@@ -226,7 +226,7 @@ def speed_table(benchmark):
     """Write the table of results/benchmark.json."""
     rows = [
         (
-            "program", "parameters", "epochs", "accuracy, %", "seconds", "first at 99.0 %", "first at 99.4 %",
+            "program", "parameters", "epochs", "accuracy, %", "seconds", "seconds to 99.0 %", "seconds to 99.4 %",
             "peak memory, MiB",
         )
     ]  # fmt: skip
