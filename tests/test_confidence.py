@@ -7,7 +7,7 @@ from src.evidence.confidence import calibration_error, fit_temperature, risk_cov
 
 
 def test_temperature_takes_back_a_factor():
-    """Labels drawn from the softmax of logits are told best by these logits, so three times as many need a third."""
+    """Labels drawn from the softmax of logits are likeliest under them, so three times as large ones need a third."""
     generator = torch.Generator().manual_seed(0)
     logits = 2 * torch.randn(20_000, 10, generator=generator)
     labels = torch.multinomial(logits.softmax(1), 1, generator=generator).flatten()

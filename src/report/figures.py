@@ -62,12 +62,17 @@ def png(figure):
 
     With 128 colours a figure has a third of the bytes, and nobody sees the difference.
     """
-    drawn, packed = io.BytesIO(), io.BytesIO()
+    drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=192)
-    software = PngImagePlugin.PngInfo()
-    software.add_text("Software", f"matplotlib {matplotlib.__version__}, Pillow {PIL.__version__}")
     few = Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE)
-    few.save(packed, "PNG", optimize=True, pnginfo=software)
+    return _packed(few, f"matplotlib {matplotlib.__version__}, Pillow {PIL.__version__}")
+
+
+def _packed(image, software):
+    """Return an image as PNG bytes that name the software."""
+    packed, named = io.BytesIO(), PngImagePlugin.PngInfo()
+    named.add_text("Software", software)
+    image.save(packed, "PNG", optimize=True, pnginfo=named)
     return packed.getvalue()
 
 
@@ -76,15 +81,12 @@ def dark(picture):
 
     Colours are turned about the grey axis by 180 degrees and inverted, as CSS does with invert(1) hue-rotate(180deg).
     """
-    drawn, packed = Image.open(io.BytesIO(picture)), io.BytesIO()
+    drawn = Image.open(io.BytesIO(picture))
     colours = np.array(drawn.getpalette("RGB"), dtype=float).reshape(-1, 3)
     inverted = 255 - (2 * (colours @ LUMINANCE)[:, None] - colours)
     page = np.array(DARK_PAGE)
     drawn.putpalette((page + inverted.clip(0, 255) / 255 * (255 - page)).round().astype(np.uint8).tobytes())
-    software = PngImagePlugin.PngInfo()
-    software.add_text("Software", drawn.text["Software"])
-    drawn.save(packed, "PNG", optimize=True, pnginfo=software)
-    return packed.getvalue()
+    return _packed(drawn, drawn.text["Software"])
 
 
 def made_with(picture):
@@ -247,8 +249,7 @@ def outside(accuracies, arm, confidence):
 
     `accuracies` maps a network's name to a percentage a run; `arm` and `confidence` are those of results/outside.json.
     """
-    figure = Figure(figsize=(WIDTH, 3.3), layout="constrained")
-    runs, mistakes, silent = figure.subplots(1, 3, width_ratios=(1.1, 1, 1.2))
+    figure, ((runs, mistakes, silent),) = _figure(3.3, 1, 3, width_ratios=(1.1, 1, 1.2))
     for at, (name, values) in enumerate(accuracies.items()):
         colour = _colour(name)
         runs.scatter(values, [at] * len(values), s=18, color=colour, alpha=0.5, linewidths=0)
@@ -256,7 +257,7 @@ def outside(accuracies, arm, confidence):
     runs.set_ylim(len(accuracies) - 0.6, -0.9)
     runs.margins(x=0.3)
     runs.set_yticks([])
-    runs.set_xlabel("accuracy of each run, %", fontsize=9)
+    runs.set_xlabel("accuracy of each run, %")
 
     wrong = np.array(arm["confusion"]) / len(arm["runs"])
     np.fill_diagonal(wrong, 0)
@@ -265,8 +266,7 @@ def outside(accuracies, arm, confidence):
         mistakes.text(column, row, f"{wrong[row, column]:.0f}", ha="center", va="center", fontsize=8, color=INK)
     mistakes.set_xticks(range(10))
     mistakes.set_yticks(range(10))
-    mistakes.set_xlabel(f"read as (mistakes of {confidence['network']},\nmean of its runs)", fontsize=9)
-    mistakes.set_ylabel("digit", fontsize=9)
+    mistakes.set(xlabel=f"read as (mistakes of {confidence['network']},\nmean of its runs)", ylabel="digit")
 
     answered = np.array(confidence["answered"])
     for (name, counts), colour, line in zip(confidence["wrong"].items(), (OURS, CLEAR), ("-", "--"), strict=True):
@@ -276,11 +276,7 @@ def outside(accuracies, arm, confidence):
     silent.scatter(*at, s=46, facecolors="none", edgecolors=INK, linewidths=1.2, zorder=3, label="without a warning")
     silent.legend(frameon=False, fontsize=9, loc="upper left", title="surest first, by", title_fontsize=9)
     silent.set_ylim(0, None)
-    silent.set_xlabel("digits answered, %", fontsize=9)
-    silent.set_ylabel("wrong answers, %", fontsize=9)
-    for axis in (runs, mistakes, silent):
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(labelsize=9)
+    silent.set(xlabel="digits answered, %", ylabel="wrong answers, %")
     return figure
 
 

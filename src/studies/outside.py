@@ -125,8 +125,9 @@ def main():
             "confidence": content.get("confidence") or confidence(data, images, labels),
             "arms": arms,
         }
+        made_with = environment(data)
         for name, (source, seeds, trained) in entrants(data).items():
-            begun = {"from": source, "environment": environment(data), "runs": [], "confusion": [[0] * 10] * 10}
+            begun = {"from": source, "environment": made_with, "runs": [], "confusion": [[0] * 10] * 10}
             arm = arms.setdefault(name, begun)
             done = {run["seed"] for run in arm["runs"]}
             for seed in seeds:
