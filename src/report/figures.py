@@ -35,6 +35,7 @@ LUMINANCE = (0.213, 0.715, 0.072)  # of red, green and blue
 DARK = ("reading", "model_8_confirmation", "weight_averaging", "overview", "frontier")  # README has them in both
 DARK_PAGE = (13, 17, 23)  # GitHub's
 WIDTH = 8.5  # inches: the text of README on GitHub
+NARROW = 6.4  # of plots in README, so that their letters can be read on a telephone, too
 
 
 def _figure(height, rows=1, columns=1, width=WIDTH, **options):
@@ -318,7 +319,7 @@ def mistakes(images, labels, logits, count=20):
 def overview(steps):
     """Draw the last five epochs of every model against its step's target and the published best."""
     rebuilt = public.rebuilt()
-    figure, axes = _figure(4.2)
+    figure, axes = _figure(4.2, width=NARROW)
     axis = axes[0][0]
     ticks = []
     for evidence in steps:
@@ -332,7 +333,8 @@ def overview(steps):
                 axis.scatter([at], last[-1:], s=70, facecolors="none", edgecolors=INK, linewidths=1.2)
             if name in rebuilt:
                 axis.scatter([at + 0.22], [rebuilt[name]], s=42, marker="D", facecolors="none", edgecolors=INK)
-            ticks.append(f"{name}\n{arm.parameters:,}")
+            count = arm.parameters
+            ticks.append(f"{name}\n{count / 1e6:.1f} M" if count > 1e6 else f"{name}\n{count:,}")
         line = 100 * evidence.target.accuracy
         axis.hlines(line, first - 0.5, len(ticks) - 0.5, color=INK, linewidth=1, linestyle="--")
         if first:
@@ -344,7 +346,7 @@ def overview(steps):
     axis.scatter([], [], s=70, facecolors="none", edgecolors=INK, linewidths=1.2, label="the final epoch")
     axis.scatter([], [], s=42, marker="D", facecolors="none", edgecolors=INK, label="published: best of all epochs")
     axis.plot([], [], color=INK, linewidth=1, linestyle="--", label="the step's target")
-    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=4, columnspacing=1.2)
+    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
     axis.margins(y=0.1)
     axis.set_xlabel("model and its number of parameters")
     axis.set_xticks(range(len(ticks)), ticks, fontsize=9)
@@ -357,7 +359,7 @@ def overview(steps):
 def strip(evidence):
     """Draw each run's last epochs, those that the target asks for, arm by arm in order of the final accuracy."""
     arms, target, at = evidence.arms, evidence.target, 0
-    figure, axes = _figure(2.15 if len(arms) == 1 else 3.8)
+    figure, axes = _figure(2.4, width=NARROW) if len(arms) == 1 else _figure(3.8)
     axis = axes[0][0]
     gap = max(2, max(len(arm.runs) for arm in arms.values()) // 5)
     line, count = 100 * target.accuracy, target.last_epochs
@@ -408,7 +410,7 @@ def epoch_by_epoch(evidence, labels):
     `labels` maps an arm's name to what the figure calls it.
     """
     target = evidence.target
-    figure, axes = _figure(3.4)
+    figure, axes = _figure(3.2, width=NARROW)
     axis = axes[0][0]
     line = 100 * target.accuracy
     for (name, label), colour in zip(labels.items(), (OURS, CLEAR), strict=False):
@@ -477,7 +479,7 @@ def forest(evidence):
 def frontier(evidence):
     """Draw accuracy against parameters: the mean of our runs, and the best epochs of public runs."""
     line = 100 * evidence.target.accuracy
-    figure, axes = _figure(5)
+    figure, axes = _figure(5.4, width=NARROW)
     axis = axes[0][0]
 
     found = public.runs()
@@ -504,7 +506,7 @@ def frontier(evidence):
             [run.parameters for run in runs], [run.best for run in runs], s=34, marker=marker, facecolors="none",
             edgecolors=CLEAR, label=label, zorder=3,
         )  # fmt: skip
-    level = line - 0.3
+    level = line - 0.42
     for run in sorted(best + longer, key=lambda run: run.parameters):
         name, size = run.of.split("/")[0], run.parameters
         if size < 4000:
@@ -516,12 +518,14 @@ def frontier(evidence):
         axis.annotate(says, at, ha=side[0], va=side[1], fontsize=9, color=CLEAR, path_effects=HALO)
 
     axis.plot(sizes, [mean.mean for mean in means], color=INK, linewidth=1.2)
-    for (name, _), size, mean in zip(ours, sizes, means, strict=True):
+    lift = 0
+    for (name, _), size, before, mean in zip(ours, sizes, [0, *sizes], means, strict=False):
+        lift = 13 - lift if size - before < 600 else 0  # points: labels of close sizes are not to touch
         colour = COLOURS.get(name, INK)
         axis.errorbar(size, mean.mean, mean.high - mean.mean, color=colour, marker="o", capsize=3, zorder=4)
         title = f"{name}\n" if name in COLOURS else ""
         axis.annotate(
-            f"{title}{mean.mean:.2f}", (size, mean.high), (0, 5), textcoords="offset points", ha="center",
+            f"{title}{mean.mean:.2f}", (size, mean.high), (0, 5 + lift), textcoords="offset points", ha="center",
             fontsize=9, color=colour, path_effects=HALO,
         )  # fmt: skip
     says = f"ours, 15 epochs: mean of {min(seeds)} seeds, 95 % interval"
@@ -538,5 +542,5 @@ def frontier(evidence):
         ylabel=f"{evidence.split} accuracy, % (ours: final epoch; public: best epoch)",
     )
     axis.grid(alpha=0.25)
-    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
+    figure.legend(frameon=False, fontsize=9, loc="outside lower center")
     return figure
