@@ -66,6 +66,8 @@ def test_they_change_one_thing():
 
     published, relieved = chain(models.Model_7()), chain(networks.Model_7_NoDropout())
     assert relieved == [layer for layer in published if "Dropout" not in layer] != published
+    at = next(number for number, layer in enumerate(published) if "kernel_size=(1, 1)" in layer)
+    assert chain(networks.Model_7_Plain1x1()) == published[: at + 1] + published[at + 3 :]
     wider = chain(networks.Model_7_NoDropoutTwoPoolings())
     assert sum("MaxPool2d" in layer for layer in wider) == 2
     unpadded = [

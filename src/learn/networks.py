@@ -48,7 +48,24 @@ def facts(name):
     return sum(p.numel() for p in model.parameters()), *receptive_field(model)
 
 
-# ---------------------------------------------------------------- Model_7 without its dropout
+# ---------------------------------------------------------------- Model_7 with one thing changed
+
+
+class Model_7_Plain1x1(nn.Sequential):
+    """Model_7 as attempt B's code has it, against its write-up: no ReLU and no dropout after the 1x1 convolution.
+
+    7,974 parameters, receptive field 22 before the average.
+    """
+
+    def __init__(self):
+        super().__init__(
+            conv_relu_bn(1, 6, bias=False), nn.Dropout(0.1), conv_relu_bn(6, 8, bias=False), nn.Dropout(0.1),
+            nn.Conv2d(8, 8, 1, bias=False), nn.MaxPool2d(2),
+            conv_relu_bn(8, 10, bias=False), nn.Dropout(0.1), conv_relu_bn(10, 14, bias=False), nn.Dropout(0.1),
+            conv_relu_bn(14, 16, bias=False), nn.Dropout(0.1),
+            conv_relu_bn(16, 20, padding=1, bias=False), nn.Dropout(0.1),
+            nn.AvgPool2d(6), nn.Conv2d(20, 20, 1, bias=False), nn.Flatten(),
+        )  # fmt: skip
 
 
 class Model_7_NoDropout(nn.Sequential):
