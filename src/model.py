@@ -5,7 +5,7 @@ shape (N, 10), Model_7 (N, 20). The comment at a line's end is what leaves that 
 the receptive field in input pixels. The tests recompute each of them.
 
 Models 1-7 rebuild two published attempts at this assignment, layer for layer: "attempt A"
-(https://github.com/Jaydeep-singh-1999/ERA-V1/tree/HEAD/S7) and "attempt B"
+(https://github.com/Jaydeep-singh-1999/ERA-V1/tree/8d7668572c29c93649c29830ceac84a1267ed2d6/S7) and "attempt B"
 (https://github.com/Ujwal-EVA/Assignment---7).
 """
 

@@ -10,13 +10,13 @@ import torchsummary
 from IPython.display import HTML, Image, Markdown, display
 
 from src import ROOT, shown
-from src.demo.page import save_page
+from src.demo import page
 from src.demo.picture import look
 from src.demo.reader import UnlikeMNIST, reader_of, save_weights
 from src.evidence.fingerprint import fingerprinted
 from src.evidence.records import Arm, Evidence, Target, path_to, read_named, steps, write_evidence
 from src.evidence.runs import environment, fit, git_commit
-from src.evidence.storage import RESULTS
+from src.evidence.storage import KEPT, RESULTS, check_writable, write
 from src.learn.data import load_dataset
 from src.learn.images import augment, normalise
 from src.learn.recipe import Recipe
@@ -24,7 +24,7 @@ from src.learn.training import preprocess
 from src.receptive_field import layers
 from src.report import figures, text
 from src.report.progress import Progress
-from src.report.settings import check_folders, check_parameters, results_folder
+from src.report.settings import check_parameters, results_folder
 
 __all__ = [
     "Recipe", "Target", "check_parameters", "finish_step", "fit_seeds", "read_digit", "save_networks",
@@ -40,11 +40,13 @@ def start_step(settings, studies=()):
     """Load MNIST as the settings say, and print what this notebook runs with: versions, checkout, seeds and images.
 
     Refuses before any training what would only be found out after it: folders that cannot be written into, evidence of
-    the `studies` that the notebook shows that cannot be read.
+    a step in them, or of the `studies` that the notebook shows, that cannot be read.
     """
     data = load_dataset(settings.data_dir, device=settings.device, train_limit=settings.train_limit)
     folder = results_folder(settings, data)
-    check_folders(folder)
+    check_writable(KEPT)
+    check_writable(folder)
+    steps(folder)  # the overview is drawn from all three
     _carried_out(*studies)
     made_with = environment(data)
     print(
@@ -61,8 +63,9 @@ def start_step(settings, studies=()):
 def show_samples(data, recipe):
     """Show ten training images: raw, preprocessed if the recipe says so, and two draws of its augmentation."""
     generator = torch.Generator().manual_seed(0)
-    rows = _stages("raw", data.train_images[:10], recipe, data.statistics)
-    images = list(rows.values())[-1]
+    raw = data.train_images[:10]
+    images = preprocess(raw, recipe, data.statistics)
+    rows = {"raw": raw} | ({"preprocessed": images} if recipe.preprocesses else {})
     for number in (1, 2):
         rows[f"augmented, draw {number}"] = augment(images, generator, **recipe.strengths)
     _show(figures.samples(rows))
@@ -147,11 +150,11 @@ def save_networks(runs, data, settings):
     folder = results_folder(settings, data)
     readers = {name: reader_of(of_name[0], data.train_images) for name, of_name in runs.items()}
     written = [save_weights(runs[name][0], reader, folder) for name, reader in readers.items()]
-    written.append(save_page(readers, folder))
+    write(folder / page.NAME, page.page_html(readers))
     reader, image = next(iter(readers.values())), data.eval_images[:1]
     figure = figures.reading(_given(reader, image) | _maps(reader, image), reader.probabilities(image))
     _show(figure, folder / "reading.png")
-    print("Written:", ", ".join(map(shown, [*written, folder / "reading.png"])))
+    print("Written:", ", ".join(map(shown, [*written, folder / page.NAME, folder / "reading.png"])))
     return readers
 
 
@@ -235,12 +238,6 @@ def _maps(reader, image):
             _, count, height, width = maps.shape
             panels[f"{count} maps\n{height} x {width}"] = figures.mosaic(maps[0].float().cpu().numpy())
     return panels
-
-
-def _stages(label, images, recipe, statistics):
-    """Return rows for figures.samples: the images and, if the recipe preprocesses them, what becomes of them."""
-    ready = preprocess(images, recipe, statistics)
-    return {label: images} if ready is images else {label: images, "preprocessed": ready}
 
 
 def _carried_out(*names):

@@ -107,10 +107,6 @@ def test_one_run_has_one_history():
                 assert seen.setdefault((arm.network, arm.recipe, run.seed, made_with), history) == history
 
 
-def test_only_the_last_step_asks_for_everything():
-    assert read_named("Step3").target == Target(accuracy=0.994, last_epochs=5, max_epochs=15, max_parameters=7999)
-
-
 def test_chance_is_what_the_seeds_of_models_5_and_6_say():
     arms = STUDIES["published_models"].arms
     of_one_seed = [mean_over_seeds([*arms[name].finals.values()]).sd for name in ("Model_5", "Model_6")]

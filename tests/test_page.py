@@ -25,8 +25,8 @@ from src.demo.reader import Reader, load
 from src.evidence.storage import RESULTS
 from src.learn.data import MNIST, load_dataset
 from src.learn.images import normalise
-from src.learn.training import new_model, preprocess, train
-from src.model import Model_5, Model_7, Model_8, Model_9
+from src.learn.training import new_model, preprocess
+from src.model import Model_5, Model_7, Model_8
 from src.receptive_field import layers
 from tests.helpers import EVERYTHING
 
@@ -36,28 +36,13 @@ SCHEMES = pytest.mark.parametrize("scheme", ["light", "dark"])
 WIDTHS = pytest.mark.parametrize("width", [390, 1280])
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param(False, marks=pytest.mark.slow), True], ids=["trained a little", "committed"]
-)
-def committed(request):
-    return request.param
+@pytest.fixture(scope="module")
+def readers():
+    return {name: load(name) for name in ("Model_8", "Model_9")}
 
 
 @pytest.fixture(scope="module")
-def readers(committed, data):
-    """Two networks whose BatchNorm has seen something."""
-    if committed:
-        return {name: load(name) for name in ("Model_8", "Model_9")}
-    found = {}
-    for model_class in (Model_8, Model_9):
-        model = new_model(model_class, 0)
-        train(model, data, EVERYTHING, seed=0)
-        found[model_class.__name__] = Reader(model.eval(), EVERYTHING, data.statistics, 0.0)
-    return found
-
-
-@pytest.fixture(scope="module")
-def browser(committed, readers, tmp_path_factory):
+def browser():
     if BROWSER is None or DRIVER is None:
         pytest.skip("no Chromium or Chrome with its driver here: apt install chromium chromium-driver")
     options = webdriver.ChromeOptions()
@@ -66,7 +51,7 @@ def browser(committed, readers, tmp_path_factory):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     with webdriver.Chrome(options, webdriver.ChromeService(DRIVER)) as opened:
-        made = RESULTS / page.NAME if committed else page.save_page(readers, tmp_path_factory.mktemp("page"))
+        made = RESULTS / page.NAME
         emulate(opened)
         opened.get(made.as_uri())
         yield opened
@@ -201,7 +186,7 @@ def test_its_arithmetic_of_a_pixel_is_the_networks(drawn, readers, name):
     assert after == len(outputs) - 1  # all but Flatten
 
 
-def test_it_opens_with_a_digit_and_tells_of_it(drawn, committed):
+def test_it_opens_with_a_digit_and_tells_of_it(drawn):
     assert len(drawn.find_elements(By.CSS_SELECTOR, ".tell p")) == 8
     told = [paragraph.text for paragraph in drawn.find_elements(By.CSS_SELECTOR, ".tell p")]
     assert all(40 < len(paragraph) < 700 for paragraph in told)
@@ -213,9 +198,8 @@ def test_it_opens_with_a_digit_and_tells_of_it(drawn, committed):
     assert f"{leaning:.0f}° to the right" in told[2]
     assert all(f"{deviation:.2f}" in told[3] for deviation in spread)
     assert f"The highest logit is {highest}," in told[7]
-    if committed:
-        assert text(drawn, "answer").startswith("4")
-        assert re.fullmatch(r"The network reads 4, .*%.* sure\.", drawn.execute_script("return said.textContent"))
+    assert text(drawn, "answer").startswith("4")
+    assert re.fullmatch(r"The network reads 4, .*%.* sure\.", drawn.execute_script("return said.textContent"))
 
 
 def test_a_stroke_is_read_and_shown(drawn):
@@ -418,14 +402,13 @@ def give(browser, way, name, content):
     [("drop", {}), ("paste", {"paper": 30, "ink": 230, "fall": 15}), ("choose", {"paper": 225, "ink": 150})],
     ids=["dark ink, dropped", "light ink, pasted", "pale ink, chosen"],
 )
-def test_a_picture_is_read(drawn, committed, way, colours):
+def test_a_picture_is_read(drawn, way, colours):
     told, wrong, turns = give(drawn, way, "seven.png", file_of(seven(**colours)))
     assert (wrong, turns) == ("", 1), told
     assert drawn.execute_script("return picture !== null && strokes.length === 0 && seen !== null")
     wide, tall = drawn.execute_script("return [seen.drawn.width, seen.drawn.height]")
     assert wide / tall == pytest.approx(133 / 199, abs=0.1)  # the stroke's own box, and nothing of the shade
-    if committed:
-        assert text(drawn, "answer").startswith("7")
+    assert text(drawn, "answer").startswith("7")
     drawn.find_element(By.ID, "undo").click()
     assert text(drawn, "answer") == "Draw one digit."
 
@@ -554,10 +537,9 @@ def test_a_layer_that_it_does_not_know_is_refused():
             page.described(Reader(model_class(), EVERYTHING, MNIST.statistics, 0.0))
 
 
-def test_it_is_one_small_file_of_its_own(readers, tmp_path):
-    path = page.save_page(readers, tmp_path)
-    content = path.read_text()
-    assert path.stat().st_size < 250_000
+def test_it_is_one_small_file_of_its_own(readers):
+    content = (RESULTS / page.NAME).read_text(encoding="utf-8")
+    assert content == page.page_html(readers), "results/try.html is out of date: run notebooks/Step3.ipynb"
+    assert len(content) < 250_000
     assert not re.search(r"https?:|//[a-z]+\.|\bfetch\(|XMLHttpRequest|WebSocket|sendBeacon|import\(", content)
     assert "default-src 'none'" in content  # the browser, too, lets no request out
-    assert list(tmp_path.iterdir()) == [path]

@@ -40,13 +40,6 @@ def test_each_attempt_has_its_address():
         assert all(f"({address})" in text for address in found["attempts"].values())
 
 
-def test_which_keep_to_the_assignment():
-    kept = [run for run in public.runs() if run.keeps_to_the_assignment]
-    assert len(kept) == 305
-    assert max(run.best for run in kept) == 99.56
-    assert all(run.parameters < 8000 and run.epochs <= 15 for run in kept)
-
-
 def test_the_pareto_front_is_beaten_by_none_that_is_smaller():
     runs = public.runs()
     found = public.pareto_front(runs)

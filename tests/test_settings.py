@@ -1,6 +1,5 @@
 """A notebook's parameters: what is refused, with which words, and where results may go."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 from src import ROOT, utils
 from src.evidence.records import path_to, read_named, write_evidence
 from src.evidence.storage import RESULTS, TRIAL
-from src.report.settings import check_folders, check_parameters, results_folder
+from src.report.settings import check_parameters, results_folder
 from tests.helpers import HELD, evidence
 
 DEFAULTS = {
@@ -86,31 +85,8 @@ def test_other_data_never_write_into_results(data):
         results_folder(checked(results_dir=str(Path("results").resolve())), data)
 
 
-def test_folders_that_cannot_be_written_into(tmp_path):
-    (tmp_path / "file").touch()
-    for name, says in (
-        ("file", r"file cannot be written into .*: make it writable or name another"),
-        ("file/results", r"results cannot be made, as .*file is not a folder: correct the name or create it"),
-        ("no/results", r"results cannot be made, as .*no is not a folder"),
-    ):
-        with pytest.raises(OSError, match=says):
-            check_folders(tmp_path / name)
-    if os.geteuid():  # root may write anywhere
-        (tmp_path / "locked").mkdir(mode=0o500)
-        with pytest.raises(OSError, match=r"locked cannot be written into .Permission denied"):
-            check_folders(tmp_path / "locked")
-
-
-def test_broken_evidence_of_another_step_is_found_at_once(tmp_path):
-    write_evidence(evidence("Step2", Model_7=[HELD]), path_to("Step2", tmp_path))
-    check_folders(tmp_path)
-    (tmp_path / "Step2.json").write_text('{"schema": 2,')
-    with pytest.raises(ValueError, match=r"Step2.json is missing or not JSON: restore it, or run notebooks/Step2"):
-        check_folders(tmp_path)
-
-
 def test_broken_evidence_is_found_before_hours_are_spent(tmp_path, synthetic_root, monkeypatch):
-    """That of the studies that the notebook shows at its end, and of no other."""
+    """That of the studies that the notebook shows at its end, and of no other; that of all three steps."""
     monkeypatch.setattr(utils, "read_named", lambda name: read_named(name, tmp_path))
     write_evidence(evidence("shown", Model_7=[HELD]), path_to("shown", tmp_path))
     path_to("other", tmp_path).write_text("broken")
@@ -118,3 +94,6 @@ def test_broken_evidence_is_found_before_hours_are_spent(tmp_path, synthetic_roo
     utils.start_step(settings, ["shown"])
     with pytest.raises(ValueError, match=r"other.json is missing or not JSON: restore it, or run python -m"):
         utils.start_step(settings, ["shown", "other"])
+    path_to("Step2", tmp_path).write_text('{"schema": 2,')
+    with pytest.raises(ValueError, match=r"Step2.json is missing or not JSON: restore it, or run notebooks/Step2"):
+        utils.start_step(settings)

@@ -57,6 +57,18 @@ def test_what_is_set_aside_never_replaces_anything(tmp_path):
 def test_folders_are_tried_before_they_are_needed(tmp_path):
     check_writable(tmp_path / "new")
     assert os.listdir(tmp_path / "new") == []
+    (tmp_path / "file").touch()
+    for name, says in (
+        ("file", r"file cannot be written into .*: make it writable or name another"),
+        ("file/results", r"results cannot be made, as .*file is not a folder: correct the name or create it"),
+        ("no/results", r"results cannot be made, as .*no is not a folder"),
+    ):
+        with pytest.raises(OSError, match=says):
+            check_writable(tmp_path / name)
+    if os.geteuid():  # root may write anywhere
+        (tmp_path / "locked").mkdir(mode=0o500)
+        with pytest.raises(OSError, match=r"locked cannot be written into .Permission denied"):
+            check_writable(tmp_path / "locked")
 
 
 def test_names_do_not_show_the_machine(tmp_path):

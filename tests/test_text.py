@@ -3,7 +3,6 @@
 import pytest
 
 from src.evidence.records import Target
-from src.model import Model_8
 from src.report import text
 from src.report.__main__ import filled
 from tests.helpers import HELD, LOST, arm, evidence, run
@@ -61,12 +60,6 @@ def test_the_search_is_shown_with_what_was_chosen():
     assert made.startswith("### Which?")
     assert "| **this** | 7,974 | 0, 1 | 99.460 ± 0.050 | 99.40 | " in made
     assert "| that | 7,974 | 0, 1 | 99.310 ± 0.000 | 99.31 | " in made
-
-
-def test_the_lines_of_a_model():
-    lines = text.layer_lines(Model_8).splitlines()
-    assert len(lines) == 9
-    assert lines[0] == "conv_bn_hardswish(1, 8),  # 8 x 26 x 26, RF 3"
 
 
 def test_tables_and_numbers_are_filled_in():

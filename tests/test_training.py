@@ -24,7 +24,7 @@ from src.learn.training import (
     train,
 )
 from src.model import Model_5, Model_6, Model_8
-from tests.helpers import EVERYTHING
+from tests.helpers import EVERYTHING, same_weights, timeless
 
 
 def built(model_class, seed=0):
@@ -35,10 +35,6 @@ def built(model_class, seed=0):
 def correct(model, data, recipe):
     """Count what the public way of predicting has right."""
     return (predict(model, data.eval_images, recipe, data.statistics).argmax(1) == data.eval_labels).sum()
-
-
-def timeless(history):
-    return [epoch._replace(seconds=0) for epoch in history]
 
 
 # ---------------------------------------------------------------- what changes from step to step
@@ -193,8 +189,7 @@ def test_same_seed_same_history_to_the_last_bit(data):
     one, two, other = (train(m, data, EVERYTHING, seed) for m, seed in zip(models, (1, 1, 2), strict=True))
     assert timeless(one) == timeless(two)
     assert timeless(one) != timeless(other)
-    for a, b in zip(models[0].state_dict().values(), models[1].state_dict().values(), strict=True):
-        assert torch.equal(a, b)
+    assert same_weights(models[0], models[1])
 
 
 def test_resumed_run_equals_the_uninterrupted_one(data):
@@ -210,8 +205,7 @@ def test_resumed_run_equals_the_uninterrupted_one(data):
         history = reached.history
     assert set(seen) == {3}  # only the epoch that was lost
     assert timeless(history) == timeless(expected)
-    for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
-        assert torch.equal(a, b)
+    assert same_weights(whole, resumed)
 
 
 def test_progress_reports_every_step_and_the_end_of_each_epoch(data):

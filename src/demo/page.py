@@ -9,20 +9,12 @@ import torch
 from torch import nn
 
 from src.demo.picture import BOX, SIDE
-from src.evidence.storage import write
 from src.learn.images import MAX_SHEAR, MAX_STEP, MIN_STEP
 from src.receptive_field import layers
 
 NAME = "try.html"
 TEMPLATE = Path(__file__).with_name("page.html")
 PLACE = "/* the network */ null"
-
-
-def save_page(readers, folder):
-    """Write the page of `readers`, the networks by name, and return its path."""
-    path = Path(folder) / NAME
-    write(path, page_html(readers))
-    return path
 
 
 def page_html(readers):

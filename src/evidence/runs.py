@@ -244,19 +244,12 @@ def git_commit():
     """
     if sent := os.environ.get("MNIST_COMMIT"):
         return sent
+
+    def git(*words):
+        command = ["git", "--git-dir", ROOT / ".git", *words]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True).stdout.strip()
+
     try:
-        top, commit, changes = (
-            subprocess.run(
-                ["git", *words], cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=True
-            ).stdout.strip()
-            for words in (
-                ["rev-parse", "--show-toplevel"],
-                ["rev-parse", "HEAD"],
-                ["status", "--porcelain", "--", "src"],
-            )
-        )
+        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", "src") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    if Path(top).resolve() != ROOT:
-        return "unknown"
-    return f"{commit}-dirty" if changes else commit

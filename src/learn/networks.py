@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from src import model as models
-from src.model import conv_bn_hardswish, conv_bn_relu, conv_pool_bn_hardswish, conv_relu, conv_relu_bn
+from src.model import conv_bn_hardswish, conv_pool_bn_hardswish, conv_relu, conv_relu_bn
 from src.receptive_field import receptive_field
 
 # ---------------------------------------------------------------- names
@@ -58,27 +58,15 @@ class Model_7_Plain1x1(nn.Sequential):
     """
 
     def __init__(self):
-        super().__init__(
-            conv_relu_bn(1, 6, bias=False), nn.Dropout(0.1), conv_relu_bn(6, 8, bias=False), nn.Dropout(0.1),
-            nn.Conv2d(8, 8, 1, bias=False), nn.MaxPool2d(2),
-            conv_relu_bn(8, 10, bias=False), nn.Dropout(0.1), conv_relu_bn(10, 14, bias=False), nn.Dropout(0.1),
-            conv_relu_bn(14, 16, bias=False), nn.Dropout(0.1),
-            conv_relu_bn(16, 20, padding=1, bias=False), nn.Dropout(0.1),
-            nn.AvgPool2d(6), nn.Conv2d(20, 20, 1, bias=False), nn.Flatten(),
-        )  # fmt: skip
+        layers = list(models.Model_7())
+        super().__init__(*layers[:4], layers[4][0], *layers[6:])
 
 
 class Model_7_NoDropout(nn.Sequential):
     """Model_7 without its seven dropouts: 7,974 parameters, receptive field 22 before the average."""
 
     def __init__(self):
-        super().__init__(
-            conv_relu_bn(1, 6, bias=False), conv_relu_bn(6, 8, bias=False), conv_relu(8, 8, kernel=1, bias=False),
-            nn.MaxPool2d(2),
-            conv_relu_bn(8, 10, bias=False), conv_relu_bn(10, 14, bias=False),
-            conv_relu_bn(14, 16, bias=False), conv_relu_bn(16, 20, padding=1, bias=False),
-            nn.AvgPool2d(6), nn.Conv2d(20, 20, 1, bias=False), nn.Flatten(),
-        )  # fmt: skip
+        super().__init__(*(layer for layer in models.Model_7() if not isinstance(layer, nn.Dropout)))
 
 
 class Model_7_NoDropoutTwoPoolings(nn.Sequential):
@@ -101,62 +89,40 @@ class Model_7_NoDropoutTwoPoolings(nn.Sequential):
 # ---------------------------------------------------------------- Model_8 with one thing changed
 
 
-class Model_8_ReLU(nn.Sequential):
+class Model_8_ReLU(models.Model_8):
     """Model_8 with ReLU in place of Hardswish: 7,996 parameters."""
 
     def __init__(self):
-        super().__init__(
-            conv_bn_relu(1, 8),
-            nn.Conv2d(8, 8, 3, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(8), nn.ReLU(),
-            conv_bn_relu(8, 16, padding=1),
-            nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(16), nn.ReLU(),
-            conv_bn_relu(16, 16, padding=1),
-            nn.Conv2d(16, 10, 3, bias=False), nn.BatchNorm2d(10),
-            nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-        )  # fmt: skip
+        super().__init__()
+        for block in list(self)[:5]:
+            block[-1] = nn.ReLU()
 
 
-class Model_8_ActivationFirst(nn.Sequential):
+class Model_8_ActivationFirst(models.Model_8):
     """Model_8 with BatchNorm after Hardswish, as both published attempts have it after ReLU: 7,996 parameters."""
 
     def __init__(self):
-        super().__init__(
-            nn.Conv2d(1, 8, 3, bias=False), nn.Hardswish(), nn.BatchNorm2d(8),
-            nn.Conv2d(8, 8, 3, bias=False), nn.MaxPool2d(2), nn.Hardswish(), nn.BatchNorm2d(8),
-            nn.Conv2d(8, 16, 3, padding=1, bias=False), nn.Hardswish(), nn.BatchNorm2d(16),
-            nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.Hardswish(), nn.BatchNorm2d(16),
-            nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.Hardswish(), nn.BatchNorm2d(16),
-            nn.Conv2d(16, 10, 3, bias=False), nn.BatchNorm2d(10),
-            nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-        )  # fmt: skip
+        super().__init__()
+        for block in list(self)[:5]:
+            block[-2], block[-1] = block[-1], block[-2]
 
 
-class Model_8_ThirdPooling(nn.Sequential):
+class Model_8_ThirdPooling(models.Model_8):
     """Model_8 with a third pooling before the last convolution, as in attempt A, for the average: 7,996 parameters."""
 
     def __init__(self):
-        super().__init__(
-            conv_bn_hardswish(1, 8), conv_pool_bn_hardswish(8, 8),
-            conv_bn_hardswish(8, 16, padding=1), conv_pool_bn_hardswish(16, 16, padding=1),
-            conv_pool_bn_hardswish(16, 16, padding=1),
-            nn.Conv2d(16, 10, 3, bias=False), nn.BatchNorm2d(10),
-            nn.Flatten(),
-        )  # fmt: skip
+        super().__init__()
+        self[4].insert(1, nn.MaxPool2d(2))
+        del self[7]  # the average
 
 
-class Model_8_Dropout(nn.Sequential):
+class Model_8_Dropout(models.Model_8):
     """Model_8 with dropout 0.1 after each of its first five blocks, as Model_7 has it: 7,996 parameters."""
 
     def __init__(self):
-        super().__init__(
-            conv_bn_hardswish(1, 8), nn.Dropout(0.1),
-            conv_pool_bn_hardswish(8, 8), nn.Dropout(0.1),
-            conv_bn_hardswish(8, 16, padding=1), nn.Dropout(0.1),
-            conv_pool_bn_hardswish(16, 16, padding=1), nn.Dropout(0.1),
-            conv_bn_hardswish(16, 16, padding=1), nn.Dropout(0.1),
-            nn.Conv2d(16, 10, 3, bias=False), nn.BatchNorm2d(10),
-            nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-        )  # fmt: skip
+        super().__init__()
+        for block in list(self)[:5]:
+            block.append(nn.Dropout(0.1))
 
 
 # ---------------------------------------------------------------- Model_8 in other sizes

@@ -32,7 +32,7 @@ def texts():
         "network": f"```python\n{text.layer_lines(models.Model_8)}\n```",
         "steps": text.steps_table(steps()),
         "speed": text.speed_table(benchmark),
-        "search": text.search_tables(studies(kind="search")),
+        "search": "\n\n".join(map(text.search_table, studies(kind="search"))),
         "records": text.records_table(),
         "single_runs": text.single_runs_table(),
         "seeds_of_step_2": text.claims_table(text.STEP_2, "../results"),
@@ -75,8 +75,7 @@ def pictures():
     """Draw every figure of results/ from the evidence, and return its PNG bytes by path."""
     found = steps()
     drawn = {RESULTS / f"{step.name}.png": figures.step_curves(step) for step in found}
-    if found:
-        drawn[RESULTS / "overview.png"] = figures.overview(found)
+    drawn[RESULTS / "overview.png"] = figures.overview(found)
     averaging = figures.epoch_by_epoch(read_named("ablation_training"), figures.AVERAGING)
     drawn[path_to("weight_averaging").with_suffix(".png")] = averaging
     drawn |= {path_to(name).with_suffix(".png"): draw(read_named(name)) for name, draw in DRAWN.items()}

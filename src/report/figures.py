@@ -159,8 +159,7 @@ def mosaic(maps):
 
 def step_curves(step):
     """Draw accuracy by epoch of each run of a step, each line with its name at its end."""
-    figure, axes = _figure(3.6)
-    axis = axes[0][0]
+    figure, ((axis,),) = _figure(3.6)
     target, line = step.target, 100 * step.target.accuracy
     runs = [(name, run) for name, arm in step.arms.items() for run in arm.runs]
     last = max(len(run.history) for _, run in runs)
@@ -287,8 +286,7 @@ def confusion(labels, predicted, names):
     counts = torch.bincount(labels.cpu() * columns + predicted.cpu(), minlength=rows * columns).view(rows, columns)
     wrong = counts.clone()
     wrong.fill_diagonal_(0)
-    figure, axes = _figure(4.6, width=5)
-    axis = axes[0][0]
+    figure, ((axis,),) = _figure(4.6, width=5)
     axis.imshow(wrong.numpy(), cmap="Oranges", vmin=0, vmax=1.5 * max(6, int(wrong.max())))  # dark ink stays legible
     for row in range(rows):
         for column in range(columns):
@@ -319,8 +317,7 @@ def mistakes(images, labels, logits, count=20):
 def overview(steps):
     """Draw the last five epochs of every model against its step's target and the published best."""
     rebuilt = public.rebuilt()
-    figure, axes = _figure(4.2, width=NARROW)
-    axis = axes[0][0]
+    figure, ((axis,),) = _figure(4.2, width=NARROW)
     ticks = []
     for evidence in steps:
         first = len(ticks)
@@ -359,8 +356,7 @@ def overview(steps):
 def strip(evidence):
     """Draw each run's last epochs, those that the target asks for, arm by arm in order of the final accuracy."""
     arms, target, at = evidence.arms, evidence.target, 0
-    figure, axes = _figure(2.4, width=NARROW) if len(arms) == 1 else _figure(3.8)
-    axis = axes[0][0]
+    figure, ((axis,),) = _figure(2.4, width=NARROW) if len(arms) == 1 else _figure(3.8)
     gap = max(2, max(len(arm.runs) for arm in arms.values()) // 5)
     line, count = 100 * target.accuracy, target.last_epochs
     which, verb = (f"each of the last {count} epochs", "hold") if count > 1 else ("the final epoch", "reach")
@@ -410,8 +406,7 @@ def epoch_by_epoch(evidence, labels):
     `labels` maps an arm's name to what the figure calls it.
     """
     target = evidence.target
-    figure, axes = _figure(3.2, width=NARROW)
-    axis = axes[0][0]
+    figure, ((axis,),) = _figure(3.2, width=NARROW)
     line = 100 * target.accuracy
     for (name, label), colour in zip(labels.items(), (OURS, CLEAR), strict=False):
         arm = evidence.arms[name]
@@ -440,8 +435,7 @@ def forest(evidence):
     arms, target = evidence.arms, evidence.target
     by_arm = differences_to_first({name: arm.finals for name, arm in arms.items()})
     (baseline, first), *_ = arms.items()
-    figure, axes = _figure(1.3 + 0.3 * len(arms))
-    axis = axes[0][0]
+    figure, ((axis,),) = _figure(1.3 + 0.3 * len(arms))
     labels, colours = [], set()
     for at, (name, arm) in enumerate(arms.items()):
         if name == baseline:
@@ -479,8 +473,7 @@ def forest(evidence):
 def frontier(evidence):
     """Draw accuracy against parameters: the mean of our runs, and the best epochs of public runs."""
     line = 100 * evidence.target.accuracy
-    figure, axes = _figure(5.4, width=NARROW)
-    axis = axes[0][0]
+    figure, ((axis,),) = _figure(5.4, width=NARROW)
 
     found = public.runs()
     comparable = [run for run in found if run.keeps_to_the_assignment]

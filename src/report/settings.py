@@ -8,8 +8,7 @@ import torch
 
 from src import ROOT
 from src.demo.picture import as_mnist
-from src.evidence.records import steps
-from src.evidence.storage import KEPT, RESULTS, TRIAL, check_writable
+from src.evidence.storage import RESULTS, TRIAL
 from src.learn.recipe import Recipe
 
 MAX_EPOCHS = 15
@@ -114,14 +113,3 @@ def results_folder(settings, data):
             "and all of MNIST: name another folder, or leave it empty"
         )
     return RESULTS if folder in under_results else folder
-
-
-def check_folders(folder):
-    """Find out before any training whether runs can be kept and results written into `folder`.
-
-    Raises OSError for a folder that cannot be written into, ValueError for evidence of a step in it that cannot be
-    read: the overview is drawn from all three.
-    """
-    check_writable(KEPT)
-    check_writable(folder)
-    steps(folder)

@@ -193,11 +193,6 @@ def steps_table(steps):
     return table(*rows, right=(3, 4, 5))
 
 
-def search_tables(studies):
-    """Write what the studies on the validation split found: one table for each question."""
-    return "\n\n".join(map(search_table, studies))
-
-
 def search_table(study):
     """Write what one study on the validation split found."""
     rows = [(f"[runs]({study.name}.json)", "parameters", "seeds", "final accuracy, %", "lowest, %", "loss")]
@@ -364,7 +359,7 @@ class Told:
         if len(self._arm.runs) > 1:
             self.mean = f"{mean_of(self._arm).mean:.3f}"
         target = self._study.target
-        self.held, self.lowest = held_text(self._arm, target), f"{self._arm.lowest(target):.2f}"
+        self.held = held_text(self._arm, target)
         self.parameters = f"{self._arm.parameters:,}"
         self.fit = accuracy_text(self._arm.fits.values())  # on the training images
         counted = self._arm.counted(target).values()
