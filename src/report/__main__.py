@@ -24,7 +24,7 @@ DRAWN = {"model_8_confirmation": figures.strip, "published_models": figures.stri
 
 
 def texts():
-    """Return what README.md, the notebooks and the page of the search should say, by path."""
+    """Return what README.md, the notebooks and the other texts with tables or numbers should say, by path."""
     benchmark = json.loads((RESULTS / "benchmark.json").read_text(encoding="utf-8"))
     tables = {
         "claims": text.claims_table(text.CLAIMS),
@@ -40,7 +40,13 @@ def texts():
     } | {f"Step{k}": text.card_table(read_named(f"Step{k}")) for k in STEPS}
     words = text.vocabulary()
     found = {}
-    for path in (ROOT / "README.md", RESULTS / "search" / "README.md", RESULTS / "records.md"):
+    prose = (
+        ROOT / "README.md",
+        ROOT / "notebooks" / "exercises.md",
+        RESULTS / "search" / "README.md",
+        RESULTS / "records.md",
+    )
+    for path in prose:
         found[path] = filled(path.read_text(encoding="utf-8"), tables, words)
     for step in STEPS:
         path = ROOT / "notebooks" / f"Step{step}.ipynb"
