@@ -127,16 +127,15 @@ def card_table(step):
 
 def claims_table(claims, folder=RESULTS.name):
     """Write README's first or second table: what studies found. `folder` is results/ as seen from the text."""
-    line = f"{100 * read_named(claims[0][1]).target.accuracy:.1f} %"
-    rows = [("model", "parameters", "epochs", f"runs that hold {line}", "mean final, %", "lowest, %", "seeds")]
+    held = f"runs that hold {100 * read_named(claims[0][1]).target.accuracy:.1f} % (95 % interval)"
+    rows = [("model", "parameters", "epochs", held, "mean final, %", "lowest, %", "seeds")]
     for label, study, name in claims:
         evidence = read_named(study)
         arm, target = evidence.arms[name], evidence.target
-        low, _ = pass_rate_interval(arm.held(target), len(arm.runs))
         rows.append(
             (
                 f"[{label}]({path_to(study, folder).as_posix()})", f"{arm.parameters:,}", str(len(arm.runs[0].history)),
-                f"**{held_text(arm, target)}** (≥ {100 * low:.0f} %)", f"**{mean_of(arm).mean:.3f}**",
+                f"**{held_text(arm, target)}** ({rate_text(arm, target)})", f"**{mean_of(arm).mean:.3f}**",
                 f"{arm.lowest(target):.2f}", seed_numbers(arm.finals),
             )
         )  # fmt: skip
