@@ -1,5 +1,12 @@
 """Records: which arm leads a category, and what a new one needs."""
 
+import subprocess
+from dataclasses import replace
+
+import pytest
+
+from src import ROOT
+from src.evidence.records import read_named
 from src.studies import contest
 from tests.helpers import arm, run
 
@@ -28,6 +35,27 @@ def test_a_record_must_be_clearly_higher():
     assert ": no record," in hardly
 
 
-def test_few_seeds_make_no_record_and_an_empty_category_takes_the_first():
-    assert all("no record, 3 seeds" in line for line in contest.verdicts(entry([9_999] * 3), []))
+def test_an_empty_category_takes_the_first():
     assert all("the first record" in line for line in contest.verdicts(entry([9_950, 9_951] * 5), []))
+
+
+CONFIRMED = ("model_8_confirmation", "model_9_confirmation", "three_epochs_confirmation", "one_epoch")
+
+
+@pytest.mark.parametrize("name", CONFIRMED)
+def test_what_is_claimed_was_declared_before_it_ran(name):
+    """The commit at which each run was trained holds the study, with these seeds and without runs."""
+    study = read_named(name)
+    commit = next(iter(study.arms.values())).runs[0].environment["git_commit"]
+    if subprocess.run(["git", "cat-file", "-e", commit], cwd=ROOT, capture_output=True).returncode:
+        pytest.skip("the history is not here")
+    assert contest.refused(study) is None
+    assert "was trained at commit" in contest.refused(replace(study, seeds=(*study.seeds, 90)))
+
+
+def test_studies_that_break_a_rule_are_refused():
+    study = read_named("one_epoch")
+    (name, arm), *_ = study.arms.items()
+    large = replace(study, arms={name: replace(arm, network="Model_8_Widths(20, 20, 20, 20, 20)")})
+    assert "parameters, 1 epochs: too many" in contest.refused(large)
+    assert "3 seeds are fewer than 10" in contest.refused(replace(study, seeds=(0, 1, 2)))

@@ -1,17 +1,22 @@
 """Records by size and by epochs, and whether a study makes one: `python -m src.studies.contest results/studies/X.json`.
 
-The command checks a submission as CI does: it takes the fingerprint of each arm anew, trains the first seed of the
-first arm again, and compares that arm with the record it would replace. results/records.md states the rules.
+The command checks a submission as CI does: whether it keeps the rules of results/records.md, whether this code gives
+its fingerprints, what the first seed of its first arm gives again, and whether that arm beats the records.
 """
 
+import argparse
+import json
+import subprocess
 import sys
+import tempfile
 from typing import NamedTuple
 
 from scipy.stats import ttest_ind
 
+from src import ROOT
 from src.evidence.fingerprint import deviation, fingerprint
 from src.evidence.intervals import mean_over_seeds
-from src.evidence.records import Arm, read_evidence, read_named, seeds_text, studies
+from src.evidence.records import Arm, path_to, read_evidence, read_named, seeds_text, studies
 from src.evidence.runs import fit
 from src.learn.data import DataError, load_dataset
 from src.learn.networks import named
@@ -24,6 +29,7 @@ OURS = (
     "model_8_confirmation",
     "model_9",
     "model_9_confirmation",
+    "one_epoch",
     "raw_images",
     "three_epochs_confirmation",
 )  # no ablations: see rules
@@ -67,7 +73,7 @@ def best(of, parameters, epochs):
 
     One with too few seeds stands only where there is no other.
     """
-    fit_in = [e for e in of if e.arm.parameters <= parameters and len(e.arm.runs[0].history) <= epochs]
+    fit_in = [e for e in of if e.arm.parameters <= parameters and e.arm.recipe.epochs <= epochs]
     return max(fit_in, key=lambda e: (e.counts, e.mean.mean), default=None)
 
 
@@ -89,9 +95,7 @@ def verdicts(entry, others):
         if best([entry], parameters, epochs) is None:
             continue
         old = best(others, parameters, epochs)
-        if not entry.counts:
-            yield f"{name}: no record, {len(entry.arm.runs)} seeds are fewer than {LEAST_SEEDS}"
-        elif old is None or not old.counts:
+        if old is None or not old.counts:
             yield f"{name}: the first record, {entry.mean.mean:.3f} %"
         else:
             p = p_value(entry, old)
@@ -99,11 +103,52 @@ def verdicts(entry, others):
             yield f"{name}: {verdict}, {entry.mean.mean:.3f} % against {old.mean.mean:.3f} %, p = {p:.2g}"
 
 
+def refused(study):
+    """Say which rule a submitted study breaks, as far as its file and the commits show it; None where it keeps all."""
+    entry, file = entry_of(study), path_to(study.name).relative_to(ROOT).as_posix()
+    if not any(best([entry], parameters, epochs) for _, parameters, epochs in categories()):
+        return f"{entry.arm.parameters:,} parameters, {entry.arm.recipe.epochs} epochs: too many for every category"
+    if len(study.seeds) < LEAST_SEEDS:
+        return f"{len(study.seeds)} seeds are fewer than {LEAST_SEEDS}: declare more before any of them runs"
+    for run in entry.arm.runs:
+        if not _declared(run, file, study, entry):
+            return (
+                f"seed {run.seed} was trained at commit {run.environment['git_commit']}, where {file} does not declare "
+                "it: commit the study without runs, then train seeds that have not run"
+            )
+    return None
+
+
+def _declared(run, file, study, entry):
+    """Say whether the commit at which a run was trained has the study, with its seeds and arm and without that run."""
+    words = ["git", "show", f"{run.environment['git_commit']}:{file}"]
+    shown = subprocess.run(words, cwd=ROOT, capture_output=True, encoding="utf-8")
+    if shown.returncode:  # there is no such commit, as with "-dirty", or no such file in it
+        return False
+    then = json.loads(shown.stdout)
+    arm = then["arms"].get(entry.name)
+    return (
+        arm is not None
+        and then["seeds"] == list(study.seeds)
+        and arm["recipe"] == entry.arm.recipe.changed()
+        and _layers(arm["network"]) == _layers(entry.arm.network)
+        and run.seed not in {earlier["seed"] for earlier in arm.get("runs", [])}
+    )
+
+
+def _layers(network):
+    return [str(layer) for layer in named(network)().children()]  # by whatever name
+
+
 def check(path):
     """Yield what a check of a study finds, line by line. Raises ValueError for what does not stand."""
     study = read_evidence(path)
-    if study.split != "test" or not study.complete:
-        raise ValueError(f"{study.name} lacks runs on the test images: run python -m src.studies.run {path}")
+    if study.split != "test":
+        raise ValueError(f"{study.name} is of the {study.split} split: only test images make a record")
+    if study.by and (reason := refused(study)):
+        raise ValueError(f"{study.name} cannot be a record: {reason}")
+    if not study.complete:
+        raise ValueError(f"{study.name} lacks runs: run python -m src.studies.run {path}")
     data = load_dataset()
     for name, arm in study.arms.items():
         excess, what = deviation(fingerprint(named(arm.network), arm.recipe, data), arm.fingerprint)
@@ -112,20 +157,24 @@ def check(path):
         yield f"{name}: the fingerprint is this code's"
     entry = entry_of(study)
     run = entry.arm.runs[0]
-    again = fit(named(entry.arm.network), data, entry.arm.recipe, run.seed).run
+    with tempfile.TemporaryDirectory() as folder:  # so that it is trained again
+        again = fit(named(entry.arm.network), data, entry.arm.recipe, run.seed, folder=folder).run
     apart, allowed = abs(again.final - run.final), max(REPEAT * entry.mean.sd, 0.05)
     if apart > allowed:
         raise ValueError(f"seed {run.seed} ended at {run.final:.2f} %, again at {again.final:.2f} %: too far apart")
     yield f"seed {run.seed} again: {again.final:.2f} %, the study has {run.final:.2f} %"
-    yield f"{entry.name}, {seeds_text(study.seeds)}:"
+    if not study.by:
+        yield f'{study.name} enters no category, as nobody signs it: by="your name, your page" in its declaration does'
+        return
+    yield f"{entry.name}, the first arm, enters with {seeds_text(study.seeds)}:"
     yield from verdicts(entry, [other for other in entries() if other.study != study.name])
 
 
 def main():
-    if len(sys.argv) != 2:
-        sys.exit("give one study: python -m src.studies.contest results/studies/NAME.json")
+    parser = argparse.ArgumentParser(prog="python -m src.studies.contest", description=__doc__.split("\n")[0])
+    parser.add_argument("file", help="a study in results/studies/")
     try:
-        for line in check(sys.argv[1]):
+        for line in check(parser.parse_args().file):
             print(line, flush=True)
     except (DataError, OSError, ValueError) as error:
         sys.exit(str(error))

@@ -180,8 +180,9 @@ class Progress:
             runs.append(run)
             self.new += not outcome.kept
             last = [epoch.accuracy for epoch in run.history[-self.study.target.last_epochs :]]
+            lowest = f", lowest of the last {len(last)} {min(last):.2f} %" if len(last) > 1 else ""
             print(
-                f"{name}, seed {seed}: final {run.final:.2f} %, lowest of the last {len(last)} {min(last):.2f} %; "
+                f"{name}, seed {seed}: final {run.final:.2f} %{lowest}; "
                 f"mean of {len(runs)} so far {statistics.mean(r.final for r in runs):.3f} %"
                 f"{', kept from before' if outcome.kept else ''}",
                 flush=True,
