@@ -74,7 +74,12 @@ def test_tables_and_numbers_are_filled_in():
 @pytest.mark.parametrize("expression", ["x.z", "nothing", "x.y +", "x.y()"])
 def test_a_number_that_cannot_be_computed_is_named(expression):
     with pytest.raises(ValueError, match=r"<!-- = .* --> cannot be computed"):
-        filled(f"<!-- = {expression} -->1<!-- / -->", {}, {"x": {"y": 2}})
+        filled(f"It is <!-- = {expression} -->1<!-- / -->", {}, {"x": {"y": 2}})
+
+
+def test_a_number_at_the_beginning_of_a_line_is_refused():
+    with pytest.raises(ValueError, match=r"<!-- = 1 --> begins a line"):
+        filled("It is\n  <!-- = 1 -->1<!-- / -->", {}, {})
 
 
 def test_a_table_that_is_not_there_is_named():

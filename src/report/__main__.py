@@ -61,6 +61,8 @@ def texts():
 def filled(markdown, tables, words):
     """Fill in the tables, and the numbers that expressions over `words` give. Raises ValueError for one that fails."""
     expressions = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    if first := re.search(r"^\s*(<!-- = .+? -->)", markdown, re.MULTILINE):
+        raise ValueError(f"{first[1]} begins a line, which Markdown would take for HTML: put a word before it")
 
     def number(match):
         try:
