@@ -230,14 +230,13 @@ def _given(reader, image):
 
 @torch.no_grad()
 def _maps(reader, image):
-    """Return panels for figures.reading: the maps of each layer that has any."""
-    maps, panels = normalise(preprocess(image, reader.recipe, reader.statistics), reader.statistics), {}
+    """Return panels for figures.reading: the maps of the last layer of each size."""
+    maps, last = normalise(preprocess(image, reader.recipe, reader.statistics), reader.statistics), {}
     for layer in reader.model.to(image.device):
         maps = layer(maps)
-        if maps.dim() == 4 and maps.shape[-1] > 1 and not isinstance(layer, torch.nn.Conv2d):
-            _, count, height, width = maps.shape
-            panels[f"{count} maps\n{height} x {width}"] = figures.mosaic(maps[0].float().cpu().numpy())
-    return panels
+        if maps.dim() == 4 and maps.shape[-1] > 1:
+            last[maps.shape[-1]] = maps[0].float().cpu().numpy()
+    return {f"{len(found)} maps\n{size} x {size}": figures.mosaic(found) for size, found in last.items()}
 
 
 def _carried_out(*names):

@@ -127,21 +127,21 @@ def reading(panels, probabilities):
 
     `panels` maps a label to an array: (H, W), of which high values are dark, or (H, W, 3) from 0 to 1.
     """
-    figure = Figure(figsize=(WIDTH, 1.6), layout="constrained")
+    figure = Figure(figsize=(NARROW, 1.4), layout="constrained")
     *pictures, bars = figure.subplots(1, len(panels) + 1, width_ratios=[1] * len(panels) + [1.4])
     for axis, (label, values) in zip(pictures, panels.items(), strict=True):
         axis.imshow(values, cmap="gray_r")
         axis.axis("off")
         axis.set_anchor("N")
-        axis.set_title(label, fontsize=10, color=INK)
+        axis.set_title(label, fontsize=9, color=INK)
     bars.bar(range(10), probabilities, color=OURS)
     bars.spines[["top", "right", "left"]].set_visible(False)
     bars.set_xticks(range(10))
     bars.set_yticks([])
     bars.set_ylim(0, 1)
-    bars.tick_params(labelsize=9)
+    bars.tick_params(labelsize=8)
     best = max(range(10), key=probabilities.__getitem__)
-    bars.set_title(f"answer: {best}\n{100 * probabilities[best]:.1f} % sure", fontsize=10, color=INK)
+    bars.set_title(f"answer: {best}\n{100 * probabilities[best]:.1f} % sure", fontsize=9, color=INK)
     return figure
 
 
