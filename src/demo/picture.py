@@ -33,7 +33,7 @@ FULL = 1.2  # the middle of a stroke has so much more ink than it has on average
 REACH = 10  # working pixels, over which ink is evened out
 PALE = 0.6  # of the ink's density: lines on paper are paler
 FAINT = 0.35  # of the densest mark: what is fainter is not ink
-SPANS = 0.5  # of the picture's side: what runs straight over so much is a line on the paper
+SPANS = 0.7  # of the picture's side: what runs straight over so much is a line on the paper
 LEAST = 40  # working pixels of a mark: what is smaller is a speck
 FAINTEST = 0.1  # of the ink: what is paler does not count for a mark's size
 PEN = (1.7, 3.4)  # pixels of the box: thinner or thicker pens than these are brought here
@@ -134,12 +134,13 @@ def density(colours):
     logarithm = np.log(colours + DARKEST)
     small = logarithm[::ROUGH, ::ROUGH]
     around = ndimage.median_filter(small, (max(small.shape) // 2 | 1,) * 2 + (1,), mode="nearest")
+    around = around.repeat(ROUGH, 0).repeat(ROUGH, 1)[: colours.shape[0], : colours.shape[1]]
     readings = []
     for sign in (1, -1):
         ink = _stands_out(colours, lighter=sign < 0)
         if ink is not None:
-            differs = (sign * (around - small)).clip(0).mean(2)
-            readings.append((differs[ink[::ROUGH, ::ROUGH] > HIGH].sum(), sign, ink))
+            differs = (sign * (around - logarithm)).clip(0).mean(2)
+            readings.append((differs[ink > HIGH].sum(), sign, ink))
     if not readings:
         raise PictureError("nothing stands out from the paper's grain: draw one digit, or move closer")
     return max(readings, key=lambda reading: reading[:2])[2]
@@ -181,7 +182,7 @@ def _paper(colours, lighter):
 
 
 def without_lines(ink):
-    """Take away what is pale and runs straight across or down over half the picture: ruled and squared paper."""
+    """Take away what is pale and runs straight across or down most of the picture: ruled and squared paper."""
     for axis in (0, 1):
         step = [1, 1]
         step[axis] = 4  # a line does not change along its way, so every fourth pixel of it will do
@@ -229,13 +230,17 @@ def single_mark(ink, raw):
     cut = {mark[0]: _is_cut(mark, ink.shape) for mark in marks}
     largest = max(marks, key=lambda mark: mark[2].sum() * (0.3 if cut[mark[0]] else 1))
     parts = [mark for mark in marks if mark[2].sum() > 0.02 * largest[2].sum()]
-    kept = {largest[0]}
-    for number, box, inside in parts:
-        if number == largest[0]:
-            continue
-        if _belongs(box, largest[1]):
-            kept.add(number)
-        elif inside.sum() > 0.3 * largest[2].sum() and not cut[number]:
+    kept, whole, before = {largest[0]}, largest[1], 0
+    while len(kept) > before:  # a part may be near another part only; none that is cut belongs to a whole mark
+        before = len(kept)
+        for number, box, _ in parts:
+            if number not in kept and _belongs(box, whole) and cut[number] <= cut[largest[0]]:
+                kept.add(number)
+                whole = tuple(
+                    slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(whole, box, strict=True)
+                )
+    for number, _, inside in parts:
+        if number not in kept and inside.sum() > 0.3 * largest[2].sum() and not cut[number]:
             raise PictureError("there are separate marks of similar size: give a picture of one digit")
     found = np.isin(labels, list(kept)) & low
     rows, columns = np.nonzero(found.any(1))[0], np.nonzero(found.any(0))[0]
@@ -265,13 +270,13 @@ def _is_cut(mark, shape):
 
 
 def _belongs(box, main):
-    """Return whether a part lies over or under the main mark, or beside it within its height, near enough."""
+    """Return whether a part is near the main mark, and over or under it or less than half as tall."""
     gaps, overlaps = [], []
     for part, whole in zip(box, main, strict=True):
         gaps.append(max(part.start - whole.stop, whole.start - part.stop, 0))
         overlaps.append((min(part.stop, whole.stop) - max(part.start, whole.start)) / (part.stop - part.start))
     size = max(side.stop - side.start for side in main)
-    small = max(side.stop - side.start for side in box) < 0.5 * size
+    small = box[0].stop - box[0].start < 0.5 * size  # in height: another digit is as tall
     return max(gaps) < 0.3 * size and (overlaps[1] > 0.4 or small)
 
 
