@@ -35,7 +35,8 @@ def test_a_record_must_be_clearly_higher():
     assert ": no record," in hardly
 
 
-def test_an_empty_category_takes_the_first():
+def test_few_seeds_make_no_record_and_an_empty_category_takes_the_first():
+    assert all("no record, 3 seeds" in line for line in contest.verdicts(entry([9_999] * 3), []))
     assert all("the first record" in line for line in contest.verdicts(entry([9_950, 9_951] * 5), []))
 
 
@@ -59,3 +60,9 @@ def test_studies_that_break_a_rule_are_refused():
     large = replace(study, arms={name: replace(arm, network="Model_8_Widths(20, 20, 20, 20, 20)")})
     assert "parameters, 1 epochs: too many" in contest.refused(large)
     assert "3 seeds are fewer than 10" in contest.refused(replace(study, seeds=(0, 1, 2)))
+
+
+def test_a_declared_study_is_judged_before_it_runs():
+    study = read_named("one_epoch")
+    (name, arm), *_ = study.arms.items()
+    assert contest.refused(replace(study, arms={name: replace(arm, runs=())})) is None

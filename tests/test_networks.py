@@ -45,18 +45,33 @@ def test_there_are_some():
 
 
 def test_they_change_one_thing():
-    """Take away what a variant is named for, and its original is left, layer by layer."""
+    """Take away or swap what a variant is named for, and its original is left, layer by layer."""
 
     def chain(model):
         return [str(layer) for layer in model.modules() if not list(layer.children())]
 
     ours = chain(models.Model_8())
+    assert [layer for layer in chain(networks.Model_8_Dropout()) if "Dropout" not in layer] == ours
+    assert [re.sub(r"ReLU\(.*\)", "Hardswish()", layer) for layer in chain(networks.Model_8_ReLU())] == ours
+    swapped = list(ours)
+    for at, layer in enumerate(ours[1:], 1):
+        if layer == "Hardswish()":
+            swapped[at - 1 : at + 1] = ours[at], ours[at - 1]
+    assert chain(networks.Model_8_ActivationFirst()) == swapped != ours
     assert chain(networks.Model_8_Widths(8, 8, 16, 16, 16)) == ours
     assert chain(networks.Model_8_Widths(7, 7, 12, 12, 12)) == chain(models.Model_9())
     pooled = chain(networks.Model_8_ThirdPooling())
     assert [layer for layer in pooled if "Pool" not in layer] == [layer for layer in ours if "Pool" not in layer]
-    narrow, wider = (
-        re.sub(r", padding=\(1, 1\)", "", "".join(layer for layer in chain(network()) if "MaxPool2d" not in layer))
-        for network in (networks.Model_7_NoDropout, networks.Model_7_NoDropoutTwoPoolings)
-    )
-    assert narrow == wider
+    assert [sum("MaxPool2d" in layer for layer in layers) for layers in (pooled, ours)] == [3, 2]
+
+    published, relieved = chain(models.Model_7()), chain(networks.Model_7_NoDropout())
+    assert relieved == [layer for layer in published if "Dropout" not in layer] != published
+    at = next(number for number, layer in enumerate(published) if "kernel_size=(1, 1)" in layer)
+    assert chain(networks.Model_7_Plain1x1()) == published[: at + 1] + published[at + 3 :]
+    wider = chain(networks.Model_7_NoDropoutTwoPoolings())
+    assert sum("MaxPool2d" in layer for layer in wider) == 2
+    unpadded = [
+        re.sub(r", padding=\(1, 1\)", "", "".join(layer for layer in layers if "MaxPool2d" not in layer))
+        for layers in (relieved, wider)
+    ]
+    assert unpadded[0] == unpadded[1]

@@ -284,3 +284,23 @@ def test_a_copy_inside_another_repository_has_no_commit(tmp_path):
     subprocess.run([*git, "commit", "--quiet", "-m", "all"], check=True)
     program = [sys.executable, "-c", "from src.evidence.runs import git_commit; print(git_commit())"]
     assert subprocess.run(program, cwd=copy, capture_output=True, text=True, check=True).stdout.strip() == "unknown"
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(training, tmp_path):
+    first = training("first", wait=True)
+    first.kill()
+    first.communicate()
+    (tmp_path / "second.go").touch()
+    second = training("second")
+    said, errors = second.communicate(timeout=60)
+    assert second.returncode == 0, errors
+    assert said.startswith("trained ")  # without having waited
+
+
+def test_environment_says_what_matters(data):
+    said = environment(data)
+    assert (said["torch"], said["data_sha256"]) == (torch.__version__, data.sha256)
+    assert said["threads"] == torch.get_num_threads()
+    assert set(said) == {
+        "python", "torch", "torchvision", "device", "processor", "precision", "threads", "data_sha256", "git_commit",
+    }  # fmt: skip

@@ -3,6 +3,7 @@
 import pytest
 
 from src.evidence.records import Target
+from src.model import Model_8
 from src.report import text
 from src.report.__main__ import filled
 from tests.helpers import HELD, LOST, arm, evidence, run
@@ -85,3 +86,9 @@ def test_a_number_at_the_beginning_of_a_line_is_refused():
 def test_a_table_that_is_not_there_is_named():
     with pytest.raises(ValueError, match="<!-- table: other --> is no table: use one of t"):
         filled("<!-- table: other -->\n\n<!-- /table -->", {"t": ""}, {})
+
+
+def test_the_lines_of_a_model():
+    lines = text.layer_lines(Model_8).splitlines()
+    assert len(lines) == 9
+    assert lines[0] == "conv_bn_hardswish(1, 8),  # 8 x 26 x 26, RF 3"

@@ -236,6 +236,12 @@ def _differing(before, now):
     )
 
 
+def git(*words):
+    """Return what git says of this checkout. Raises OSError without git, CalledProcessError where it fails."""
+    command = ["git", "--git-dir", ROOT / ".git", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True).stdout.strip()
+
+
 def git_commit():
     """Name the commit of src/, with "-dirty" behind it where a file of src/ differs; "unknown" outside a checkout.
 
@@ -244,11 +250,6 @@ def git_commit():
     """
     if sent := os.environ.get("MNIST_COMMIT"):
         return sent
-
-    def git(*words):
-        command = ["git", "--git-dir", ROOT / ".git", *words]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True).stdout.strip()
-
     try:
         return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", "src") else "")
     except (OSError, subprocess.CalledProcessError):

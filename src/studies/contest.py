@@ -5,6 +5,7 @@ its fingerprints, what the first seed of its first arm gives again, and whether 
 """
 
 import argparse
+import functools
 import json
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from src import ROOT
 from src.evidence.fingerprint import deviation, fingerprint
 from src.evidence.intervals import mean_over_seeds
 from src.evidence.records import Arm, path_to, read_evidence, read_named, seeds_text, studies
-from src.evidence.runs import fit
+from src.evidence.runs import fit, git
 from src.learn.data import DataError, load_dataset
 from src.learn.networks import named
 
@@ -68,13 +69,17 @@ def entries():
     return ours + [entry_of(study) for study in studies() if study.by and study.split == "test"]
 
 
+def fits(arm, parameters, epochs):
+    """Say whether an arm is within a size and a number of epochs; it need not have runs yet."""
+    return arm.parameters <= parameters and arm.recipe.epochs <= epochs
+
+
 def best(of, parameters, epochs):
     """Return the Entry with the highest mean within a size and a number of epochs; None where there is none.
 
     One with too few seeds stands only where there is no other.
     """
-    fit_in = [e for e in of if e.arm.parameters <= parameters and e.arm.recipe.epochs <= epochs]
-    return max(fit_in, key=lambda e: (e.counts, e.mean.mean), default=None)
+    return max((e for e in of if fits(e.arm, parameters, epochs)), key=lambda e: (e.counts, e.mean.mean), default=None)
 
 
 def categories():
@@ -92,10 +97,12 @@ def p_value(new, old):
 def verdicts(entry, others):
     """Write for each category that an Entry fits in whether it is a record."""
     for name, parameters, epochs in categories():
-        if best([entry], parameters, epochs) is None:
+        if not fits(entry.arm, parameters, epochs):
             continue
         old = best(others, parameters, epochs)
-        if old is None or not old.counts:
+        if not entry.counts:
+            yield f"{name}: no record, {len(entry.arm.runs)} seeds are fewer than {LEAST_SEEDS}"
+        elif old is None or not old.counts:
             yield f"{name}: the first record, {entry.mean.mean:.3f} %"
         else:
             p = p_value(entry, old)
@@ -106,7 +113,7 @@ def verdicts(entry, others):
 def refused(study):
     """Say which rule a submitted study breaks, as far as its file and the commits show it; None where it keeps all."""
     entry, file = entry_of(study), path_to(study.name).relative_to(ROOT).as_posix()
-    if not any(best([entry], parameters, epochs) for _, parameters, epochs in categories()):
+    if not any(fits(entry.arm, parameters, epochs) for _, parameters, epochs in categories()):
         return f"{entry.arm.parameters:,} parameters, {entry.arm.recipe.epochs} epochs: too many for every category"
     if len(study.seeds) < LEAST_SEEDS:
         return f"{len(study.seeds)} seeds are fewer than {LEAST_SEEDS}: declare more before any of them runs"
@@ -121,11 +128,10 @@ def refused(study):
 
 def _declared(run, file, study, entry):
     """Say whether the commit at which a run was trained has the study, with its seeds and arm and without that run."""
-    words = ["git", "show", f"{run.environment['git_commit']}:{file}"]
-    shown = subprocess.run(words, cwd=ROOT, capture_output=True, encoding="utf-8")
-    if shown.returncode:  # there is no such commit, as with "-dirty", or no such file in it
+    try:
+        then = _committed(run.environment["git_commit"], file)
+    except subprocess.CalledProcessError:  # there is no such commit, as with "-dirty", or no such file in it
         return False
-    then = json.loads(shown.stdout)
     arm = then["arms"].get(entry.name)
     return (
         arm is not None
@@ -134,6 +140,11 @@ def _declared(run, file, study, entry):
         and _layers(arm["network"]) == _layers(entry.arm.network)
         and run.seed not in {earlier["seed"] for earlier in arm.get("runs", [])}
     )
+
+
+@functools.cache  # the runs of a study mostly share a commit
+def _committed(commit, file):
+    return json.loads(git("show", f"{commit}:{file}"))
 
 
 def _layers(network):
