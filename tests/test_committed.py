@@ -138,7 +138,7 @@ def test_outside_adds_up():
         confusion = np.array(arm["confusion"])
         assert confusion.sum() == sum(found["images"].values()) * len(arm["runs"])
         assert np.trace(confusion) == sum(run["train"] + run["test"] for run in arm["runs"]), name
-    for name, (study, count) in outside.ARMS.items():
+    for name, (study, count, _) in outside.ARMS.items():
         assert [run["seed"] for run in found["arms"][name]["runs"]] == list(STUDIES[study].seeds[:count])
 
 

@@ -79,7 +79,7 @@ def test_outside_shows_accuracies_mistakes_and_silence():
     arm = {"confusion": confusion, "runs": [{}, {}]}
     figure = figures.outside({"Model_8": [99.1, 99.3], "Model_9": [98.0, 98.4]}, arm, confidence)
     _, mistakes, silent = figure.axes
-    assert {"Model_8\n99.20 %", "Model_9\n98.20 %"} <= texts(figure)
+    assert {"Model_8: 99.20 %", "Model_9: 98.20 %"} <= texts(figure)
     assert [text.get_text() for text in mistakes.texts] == ["3"]  # a run
     by_logit, by_probability = silent.get_lines()
     assert by_logit.get_xydata().tolist() == [[100, 2], [50, 1]]

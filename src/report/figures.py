@@ -253,9 +253,10 @@ def outside(accuracies, arm, confidence):
     for at, (name, values) in enumerate(accuracies.items()):
         colour = _colour(name)
         runs.scatter(values, [at] * len(values), s=18, color=colour, alpha=0.5, linewidths=0)
-        runs.text(np.mean(values), at - 0.2, f"{name}\n{np.mean(values):.2f} %", fontsize=9, color=colour, ha="center")
-    runs.set_ylim(len(accuracies) - 0.6, -0.9)
-    runs.margins(x=0.3)
+        label = f"{name}: {np.mean(values):.2f} %"
+        runs.text(0.02, at - 0.25, label, transform=runs.get_yaxis_transform(), fontsize=9, color=colour)
+    runs.set_ylim(len(accuracies) - 0.6, -0.7)
+    runs.margins(x=0.1)
     runs.set_yticks([])
     runs.set_xlabel("accuracy of each run, %")
 
