@@ -31,6 +31,12 @@ STEP_2 = tuple(
     (name, "published_models", name) for name in ("Model_4", "Model_5", "Model_6", "Model_6, learning-rate decay")
 )
 
+# The table of Step 3: two networks by two recipes, five seeds each.
+SWAPPED = {
+    "Model_5's network": (("model_5", "Model_5 as published"), ("model_5", "Model_8's recipe")),
+    "Model_8's network": (("model_5", "Model_8's network, Model_5's recipe"), ("layout", "Model_8")),
+}
+
 MOST_ROWS = 12  # of a search's trials
 
 # ---------------------------------------------------------------- numbers as words
@@ -140,6 +146,15 @@ def claims_table(claims, folder=RESULTS.name):
             )
         )  # fmt: skip
     return table(*rows, right=(1, 2, 4, 5))
+
+
+def swapped_table():
+    """Write how two networks end by either's recipe: the mean, and how many runs hold."""
+    rows = [("", "Model_5's recipe", "Model_8's recipe")]
+    for network, arms in SWAPPED.items():
+        told = [Told(*arm) for arm in arms]
+        rows.append((network, *(f"{of_recipe.mean} %, {of_recipe.held} hold" for of_recipe in told)))
+    return table(*rows)
 
 
 def records_table():
