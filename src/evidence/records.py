@@ -101,9 +101,13 @@ class Arm:
         """Return the accuracies in percent of the epochs that the target asks for, by seed."""
         return {run.seed: [epoch.accuracy for epoch in run.history[-target.last_epochs :]] for run in self.runs}
 
+    def lowest_by_seed(self, target):
+        """Return each run's lowest accuracy, in percent, of the epochs that the target asks for, by seed."""
+        return {seed: min(accuracies) for seed, accuracies in self.counted(target).items()}
+
     def lowest(self, target):
         """Return the lowest accuracy, in percent, of all epochs that the target asks for."""
-        return min(min(accuracies) for accuracies in self.counted(target).values())
+        return min(self.lowest_by_seed(target).values())
 
     def held(self, target):
         """Return how many runs meet the target."""

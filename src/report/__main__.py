@@ -37,6 +37,7 @@ def texts():
         "single_runs": text.single_runs_table(),
         "seeds_of_step_2": text.claims_table(text.STEP_2, "../results"),
         "swapped": text.swapped_table(),
+        "changes": text.changes_table(),
         "claims_of_step": text.claims_table(text.CLAIMS, "../results"),
     } | {f"Step{k}": text.card_table(read_named(f"Step{k}")) for k in STEPS}
     words = text.vocabulary()

@@ -450,7 +450,8 @@ def forest(evidence):
             axis.plot([low, high], [at, at], color=colour, linewidth=2)
             axis.scatter([mean], [at], s=36, color=colour, zorder=2)
         labels.append(f"{value}, {arm.held(target)} of {len(arm.runs)} hold")
-    for colour, says in ((CLEAR, "the interval excludes zero"), (FAINT, "no measurable effect on the final epoch")):
+    clear, faint = "the interval excludes zero (not corrected)", "no measurable effect on the final epoch"
+    for colour, says in ((CLEAR, clear), (FAINT, faint)):
         if colour in colours:
             axis.plot([], [], color=colour, marker="o", label=says)
     axis.axvline(0, color=INK, linewidth=1)
