@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from src.learn.data import MNIST, load_dataset
 from src.learn.images import normalise
@@ -229,6 +230,28 @@ def test_weights_that_break_in_the_last_step_stop_the_run(data):
     """No loss comes after the last step of an epoch, so only the evaluation can tell."""
     with pytest.raises(FloatingPointError, match=r"the test loss is nan after epoch 1: lower lr \(1e\+30\)"):
         train(built(Model_5), data, Recipe(lr=1e30, batch_size=600, epochs=1), 0)
+
+
+def test_no_step_waits_for_the_device(data):
+    """Reading a number back waits until a GPU has computed it: an epoch does so no more often if it has more steps."""
+
+    class Reads(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            self.count += function is torch.ops.aten._local_scalar_dense.default
+            return function(*args, **kwargs or {})
+
+    found = []
+    for batch_size in (300, 50):
+        recipe = Recipe(
+            epochs=1, batch_size=batch_size, optimizer="adamw", lr_decay=0.4, deslant=True, rotation=8.0, elastic=2.0,
+            augmentation_decay=0.6, augmentation_factor=0.5, ema=0.998, ema_warmup=True,
+        )  # fmt: skip
+        with Reads() as reads:
+            train(built(Model_8), data, recipe, 0)
+        found.append(reads.count)
+    assert found[0] == found[1] > 0
 
 
 @pytest.mark.parametrize("warmup", [False, True])

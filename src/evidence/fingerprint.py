@@ -6,6 +6,7 @@ TOLERANCE also on another kind of processor. Processors round differently, and t
 nothing can be told.
 """
 
+import copy
 import functools
 import math
 from contextlib import contextmanager
@@ -13,11 +14,10 @@ from dataclasses import asdict, replace
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from src.learn.images import Statistics
 from src.learn.networks import named
-from src.learn.training import ema_update, epochs, new_model
+from src.learn.training import ema_decay, epochs, new_model, update_average
 
 FIRST, TOUCHING = 32, 16  # images to train on: the first ones, and those with the most ink at the border
 SCORED = 16  # images
@@ -106,8 +106,8 @@ def average_lag(recipe, steps):
     if not recipe.ema:
         return 0.0
     counter = nn.Linear(1, 1, bias=False).requires_grad_(False)
-    average = AveragedModel(counter, multi_avg_fn=ema_update(recipe))
+    average, decay = copy.deepcopy(counter), ema_decay(recipe)
     for step in range(steps):
         counter.weight.fill_(step)
-        average.update_parameters(counter)
-    return steps - 1 - average.module.weight.item()
+        update_average(average, counter, decay(step))
+    return steps - 1 - average.weight.item()

@@ -109,11 +109,13 @@ def augment(images, generator, *, rotation=0.0, translation=0.0, scale=0.0, shea
     resampling. `generator` is one on the CPU, so that every device sees the same draws. Returns float32.
     """
     device, size = images.device, images.shape[-2:]
-    draw = (2 * torch.rand(5, len(images), generator=generator) - 1).to(device)
+    draw = (2 * torch.rand(5, len(images), generator=generator) - 1).to(device, non_blocking=True)
     displacement = None
     if elastic:
         points = elastic * (2 * torch.rand(len(images), 2, GRID**2, generator=generator) - 1)
-        displacement = (points.to(device) @ _influence(*size, device, points.dtype)).view(-1, 2, *size)
+        displacement = (points.to(device, non_blocking=True) @ _influence(*size, device, points.dtype)).view(
+            -1, 2, *size
+        )
     return affine(
         images,
         angle=draw[0] * rotation,

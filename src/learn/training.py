@@ -1,13 +1,15 @@
 """The training loop: a model, data, a recipe and a seed in, one record an epoch out."""
 
+import copy
 import math
 import time
+from itertools import chain
 from typing import NamedTuple
 
 import torch
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
+from torch.optim.swa_utils import update_bn
 
 from src.learn.images import as_float, augment, normalise, preprocessing_maps, resample
 
@@ -187,8 +189,8 @@ def epochs(model, data, recipe, seed, *, state=None, progress=None, precision=No
         if progress:
             progress(training.history, epoch, 1.0)
 
-    if training.average:
-        model.load_state_dict(training.average.module.state_dict())
+    if training.average is not None:
+        model.load_state_dict(training.average.state_dict())
     model.eval()
 
 
@@ -201,9 +203,8 @@ class Training:
         self.model, self.history, self.lr = model, [], recipe.lr
         self.optimizer = make_optimizer(model, recipe)
         self.schedule = LambdaLR(self.optimizer, lr_factor(recipe, total))
-        self.average = None
-        if recipe.ema:
-            self.average = AveragedModel(model, multi_avg_fn=ema_update(recipe), use_buffers=True)
+        self.average = copy.deepcopy(model) if recipe.ema else None
+        self._decay = ema_decay(recipe)
         self._strengths = augmentation_schedule(recipe, total)
         torch.manual_seed(seed)  # dropout
         # On the CPU, so that neither depends on the device; two, so that the order does not depend on augmentation.
@@ -216,9 +217,9 @@ class Training:
         loss.backward()
         self.optimizer.step()
         self.lr = self.optimizer.param_groups[0]["lr"]
+        if self.average is not None:
+            update_average(self.average, self.model, self._decay(self.schedule.last_epoch))
         self.schedule.step()
-        if self.average:
-            self.average.update_parameters(self.model)
 
     def strengths(self):
         """Return the strengths of augmentation for the next step."""
@@ -226,7 +227,7 @@ class Training:
 
     def evaluated_model(self):
         """Return the averaged model, or where the recipe has none the model itself."""
-        return self.average.module if self.average else self.model
+        return self.model if self.average is None else self.average
 
     def save(self):
         """Return what `load` needs. The tensors are the ones in use: write them before the next step."""
@@ -312,17 +313,29 @@ def lr_factor(recipe, total):
 def augmentation_schedule(recipe, total):
     """Return the function from steps made (0 to `total`) to the strengths of augmentation."""
     full = recipe.strengths
-    reduced = {name: recipe.augmentation_factor * strength for name, strength in full.items()}
+    decayed = {name: recipe.augmentation_factor * strength for name, strength in full.items()}
     begin = total - round(recipe.augmentation_decay * total)
-    return lambda step: full if step < begin else reduced
+    return lambda step: full if step < begin else decayed
 
 
-def ema_update(recipe):
-    """Return how AveragedModel takes one more step into the average. The first it copies, before this is called."""
+def ema_decay(recipe):
+    """Return the function from steps averaged so far to the next decay: zero at first, so the model is copied."""
 
-    def update(averaged, current, count):
-        taken = int(count)
-        decay = min(recipe.ema, (1 + taken) / (10 + taken)) if recipe.ema_warmup else recipe.ema
-        get_ema_multi_avg_fn(decay)(averaged, current, count)
+    def decay(step):
+        warming = (1 + step) / (10 + step) if recipe.ema_warmup else 1.0
+        return min(recipe.ema, warming) if step else 0.0
 
-    return update
+    return decay
+
+
+@torch.no_grad()
+def update_average(average, model, decay):
+    """Make the weights and BatchNorm statistics of `average` decay * its own + (1 - decay) * the model's.
+
+    torch's AveragedModel would wait for a GPU in every step, to learn how many steps it has averaged.
+    """
+    ours, theirs = (
+        [tensor for tensor in chain(each.parameters(), each.buffers()) if tensor.is_floating_point()]
+        for each in (average, model)
+    )
+    torch._foreach_lerp_(ours, theirs, 1 - decay)
