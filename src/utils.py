@@ -47,7 +47,7 @@ def start_step(settings, studies=()):
     check_writable(KEPT)
     check_writable(folder)
     steps(folder)  # the overview is drawn from all three
-    _carried_out(*studies)
+    _finished(*studies)
     made_with = environment(data)
     print(
         "Python {python}, torch {torch}, torchvision {torchvision}, {device} ({processor}), {precision}, "
@@ -148,26 +148,30 @@ def save_networks(runs, data, settings):
     Show and write, too, what the first of them makes of a test image, layer by layer.
     """
     folder = results_folder(settings, data)
-    readers = {name: reader_of(of_name[0], data.train_images) for name, of_name in runs.items()}
+    readers = {name: reader_of(of_name[0], data.train_images, data.train_labels) for name, of_name in runs.items()}
     written = [save_weights(runs[name][0], reader, folder) for name, reader in readers.items()]
-    write(folder / page.NAME, page.page_html(readers))
+    try:
+        write(folder / page.NAME, page.page_html(readers))
+        written.append(folder / page.NAME)
+    except TypeError as error:
+        print(f"No page is written: {error}")
     reader, image = next(iter(readers.values())), data.eval_images[:1]
     figure = figures.reading(_given(reader, image) | _maps(reader, image), reader.probabilities(image))
     _show(figure, folder / "reading.png")
-    print("Written:", ", ".join(map(shown, [*written, folder / page.NAME, folder / "reading.png"])))
+    print("Written:", ", ".join(map(shown, [*written, folder / "reading.png"])))
     return readers
 
 
 def show_seeds(*names):
     """Print how studies ended over their seeds and show each run of the first."""
-    if studies := _carried_out(*names):
+    if studies := _finished(*names):
         print(*text.seeds_lines(studies), sep="\n")
         _show(figures.strip(studies[0]))
 
 
 def show_changes(*names):
     """Print what each change in a study makes of its first arm, and show it."""
-    found = _carried_out(*names)
+    found = _finished(*names)
     comparisons = sum(len(study.arms) - 1 for study in found)
     for study in found:
         print(*text.changes_lines(study, comparisons), sep="\n")
@@ -176,13 +180,13 @@ def show_changes(*names):
 
 def show_averaging():
     """Show epoch by epoch what averaging the weights does."""
-    for study in _carried_out("ablation_training"):
+    for study in _finished("ablation_training"):
         _show(figures.epoch_by_epoch(study, figures.AVERAGING))
 
 
 def show_frontier():
     """Show accuracy against parameters, the public results beside ours."""
-    for study in _carried_out("frontier"):
+    for study in _finished("frontier"):
         _show(figures.frontier(study))
 
 
@@ -239,7 +243,7 @@ def _maps(reader, image):
     return {f"{len(found)} maps\n{size} x {size}": figures.mosaic(found) for size, found in last.items()}
 
 
-def _carried_out(*names):
+def _finished(*names):
     """Read the studies that have evidence, and say which have none."""
     found = []
     for name in names:

@@ -47,7 +47,7 @@ def test_what_is_scored_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(outside, "load_dataset", lambda: None)
     monkeypatch.setattr(outside, "environment", lambda data: {})
     monkeypatch.setattr(outside, "usps", lambda: (torch.zeros(2, 1, 28, 28), labels, [1, 1]))
-    monkeypatch.setattr(outside, "confidence", lambda *_: {"temperature": 1.0})
+    monkeypatch.setattr(outside, "measure_confidence", lambda *_: {"temperature": 1.0})
     monkeypatch.setattr(outside, "entrants", lambda data: {"Model_8": ("a study", (3, 4, 5), network)})
     with pytest.raises(SystemExit, match="the disk is full"):
         outside.main()

@@ -20,6 +20,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from src.demo import page
+from src.demo.familiarity import Familiarity
 from src.demo.picture import centred
 from src.demo.reader import Reader, load
 from src.evidence.storage import RESULTS
@@ -32,6 +33,7 @@ from tests.helpers import EVERYTHING
 
 DRIVER = shutil.which("chromedriver")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+KNOWN = Familiarity(torch.zeros(10, 64), torch.eye(64), 1.0)
 SCHEMES = pytest.mark.parametrize("scheme", ["light", "dark"])
 WIDTHS = pytest.mark.parametrize("width", [390, 1280])
 
@@ -504,7 +506,7 @@ def test_the_networks_can_be_changed(drawn):
 def test_what_a_unit_sees_is_where_the_page_draws_it():
     """Change the image inside and outside the box of one unit: only inside does it matter."""
     model = new_model(Model_8, 0).eval()
-    described = page.described(Reader(model, EVERYTHING, MNIST.statistics, 0.0))["layers"]
+    described = page.described(Reader(model, EVERYTHING, MNIST.statistics, KNOWN))["layers"]
     spatial = [layer.name for layer in layers(model)]
     assert len(described) == len(spatial)
     for number, layer in enumerate(described[:-1]):
@@ -534,7 +536,7 @@ def test_a_layer_that_it_does_not_know_is_refused():
         with pytest.raises(
             TypeError, match=rf"the page does not know {layer}\(.*\): teach src/demo/page.html and src/demo/page.py"
         ):
-            page.described(Reader(model_class(), EVERYTHING, MNIST.statistics, 0.0))
+            page.described(Reader(model_class(), EVERYTHING, MNIST.statistics, KNOWN))
 
 
 def test_it_is_one_small_file_of_its_own(readers):

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import math
 from pathlib import Path
 
 import torch
@@ -43,6 +42,8 @@ def described(reader):
         while pending is not None and not isinstance(pending, (nn.Conv2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d)):
             operations += [] if isinstance(pending, nn.Flatten) else [_operation(pending)]
             pending = next(steps, None)
+        if layer.kernel is None:
+            raise TypeError(f"the page does not know {layer.name}: teach src/demo/page.html and src/demo/page.py")
         before = found[-1]["jump"] if found else 1
         start += ((layer.kernel - 1) / 2 - layer.padding) * before
         found.append(
@@ -62,7 +63,10 @@ def described(reader):
             "maxShear": MAX_SHEAR, "minStep": MIN_STEP, "maxStep": MAX_STEP,
             "mean": statistics.mean, "std": statistics.std,
         },
-        "leastLogit": reader.least_logit if math.isfinite(reader.least_logit) else None,
+        "familiarity": {
+            "means": _text(reader.familiarity.means), "whitening": _text(reader.familiarity.whitening),
+            "limit": reader.familiarity.limit,
+        },
         "box": BOX,
         "side": SIDE,
         "layers": found,

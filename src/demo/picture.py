@@ -19,6 +19,7 @@ from torch.nn.functional import interpolate
 from src.learn.images import moments
 
 BOX, SIDE = 20, 28  # pixels: MNIST's digits were fitted into 20 x 20 and laid on 28 x 28
+MOST_PIXELS = 50_000_000  # of a picture that is decoded whole: about half a gigabyte
 WORKING = 400  # pixels along the longer side: a larger picture is reduced, a smaller one enlarged
 ROUGH = 10  # working pixels to one, where ink is told from paper
 COARSE = 100  # the same where the paper is estimated
@@ -83,6 +84,8 @@ def _opened(picture):
         with contextlib.nullcontext(picture) if loaded else Image.open(picture) as opened:
             if not loaded:
                 opened.draft("RGB", (4 * WORKING, 4 * WORKING))  # a JPEG is decoded no larger than needed
+            if opened.width * opened.height > MOST_PIXELS:
+                raise Image.DecompressionBombError
             upright = ImageOps.exif_transpose(opened)
             upright.load()
     except Image.DecompressionBombError:

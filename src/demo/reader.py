@@ -6,7 +6,6 @@ import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,14 +13,14 @@ from torch import nn
 
 from src import model as models
 from src import shown
+from src.demo.familiarity import Familiarity, familiarity_of, logits_and_activity
 from src.demo.picture import as_mnist
 from src.evidence.storage import RESULTS, write
 from src.learn.images import Statistics
 from src.learn.recipe import Recipe
-from src.learn.training import predict
 
-UNLIKE = 0.01  # of the training images have a largest logit so low that it warns
 AGAIN = "restore it, or run notebooks/Step3.ipynb"
+PARTS = "means", "whitening"  # of a Familiarity, which lie beside the weights
 
 
 class UnlikeMNIST(UserWarning):
@@ -35,7 +34,7 @@ class Reader:
     model: nn.Module
     recipe: Recipe
     statistics: Statistics
-    least_logit: float
+    familiarity: Familiarity
 
     def read(self, picture):
         """Return the probabilities of the digits 0 to 9 for a picture: a list of ten.
@@ -48,13 +47,18 @@ class Reader:
     def probabilities(self, image):
         """Return the ten probabilities for an image as MNIST's are: uint8 (1, 1, 28, 28), white on black.
 
-        Warns of UnlikeMNIST where the largest logit is below `least_logit`: softmax alone is sure of scribbles, too.
+        Warns of UnlikeMNIST where the network responds as to hardly any training image.
         """
-        image = image.to(next(self.model.parameters()).device)
-        logits = predict(self.model, image, self.recipe, self.statistics)[0, :10]
-        if logits.max() < self.least_logit:
+        logits, distance = self.logits_and_distance(image)
+        if distance > self.familiarity.limit:
             warnings.warn("this is unlike MNIST's digits: do not trust the answer", UnlikeMNIST, stacklevel=3)
-        return torch.softmax(logits, dim=0).tolist()
+        return torch.softmax(logits[0], dim=0).tolist()
+
+    def logits_and_distance(self, images):
+        """Return the logits (N, 10) of uint8 images (N, 1, 28, 28), and the distance of each from training digits."""
+        images = images.to(next(self.model.parameters()).device)
+        logits, activity = logits_and_activity(self.model, images, self.recipe, self.statistics)
+        return logits[:, :10], self.familiarity.distance(activity)
 
 
 def weights_path(name, folder=RESULTS):
@@ -67,28 +71,28 @@ def models_with_weights(folder=RESULTS):
     return [name for name in vars(models) if name.startswith("Model_") and weights_path(name, folder).exists()]
 
 
-def reader_of(trained, images):
-    """Return the Reader of a Trained network; the training images, uint8 (N, 1, 28, 28), say when it is to warn."""
-    largest = trained.predict(images)[:, :10].amax(1).float().cpu()
-    return Reader(trained.model, trained.recipe, trained.statistics, np.quantile(largest, UNLIKE).item())
+def reader_of(trained, images, labels):
+    """Return the Reader of a Trained network; it learns what training images (N, 1, 28, 28), uint8, are like."""
+    _, activity = logits_and_activity(trained.model, images, trained.recipe, trained.statistics)
+    return Reader(trained.model, trained.recipe, trained.statistics, familiarity_of(activity, labels))
 
 
 def save_weights(trained, reader, folder):
-    """Write the weights of a Trained network, what they are and reach, and its Reader's limit; return their path."""
+    """Write the weights of a Trained network, what they reach, and its Reader's familiarity; return the path."""
     last = trained.run.history[-1]
-    weights = {name: value.contiguous().cpu() for name, value in trained.model.state_dict().items()}
+    tensors = trained.model.state_dict() | {name: getattr(reader.familiarity, name) for name in PARTS}
+    tensors = {name: value.contiguous().cpu() for name, value in tensors.items()}
     facts = {
         "model": trained.network,
         "layers": str(trained.model),
         "recipe": json.dumps(trained.recipe.changed()),
         "statistics": json.dumps(asdict(trained.statistics)),
-        "least_logit": str(reader.least_logit),
+        "limit": str(reader.familiarity.limit),
         "seed": str(trained.run.seed),
         "accuracy": f"{last.accuracy:.2f} % of {last.eval_total:,} images after epoch {last.epoch}",
-        "sha256": _digest(weights),
     }
     path = weights_path(trained.network, folder)
-    write(path, safetensors.torch.save(weights, facts))
+    write(path, safetensors.torch.save(tensors, facts | {"sha256": _digest(tensors, facts)}))
     return path
 
 
@@ -98,7 +102,7 @@ def load(name, folder=RESULTS):
     Raises ValueError for weights that are missing, damaged or not the model's.
     """
     if not (name.startswith("Model_") and hasattr(models, name)):
-        raise ValueError(f"{name} is no model of src/model.py: Model_8, say")
+        raise ValueError(f"{name} is not in src/model.py: try Model_8")
     path = weights_path(name, folder)
     if not path.exists():
         others = ", ".join(models_with_weights(folder)) or "none"
@@ -106,27 +110,26 @@ def load(name, folder=RESULTS):
     try:
         with safe_open(path, framework="pt") as content:
             facts = content.metadata() or {}
-            weights = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118 (not a dict)
+            tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError):
         raise ValueError(f"{shown(path)} is damaged: {AGAIN}") from None
-    model = getattr(models, name)()
-    if facts.get("layers") != str(model):
-        raise ValueError(f"{shown(path)} belongs to other layers than {name} has: {AGAIN}")
-    if facts.get("sha256") != _digest(weights):
+    if facts.pop("sha256", None) != _digest(tensors, facts):
         raise ValueError(f"{shown(path)} is damaged, its checksum is wrong: {AGAIN}")
+    model = getattr(models, name)()
+    if facts["layers"] != str(model):
+        raise ValueError(f"{shown(path)} does not fit the layers of {name}: {AGAIN}")
     try:
         recipe = Recipe(**json.loads(facts["recipe"]))
     except TypeError:
         raise ValueError(f"{shown(path)} has a recipe that today's code does not know: {AGAIN}") from None
-    model.load_state_dict(weights)
-    return Reader(
-        model.eval(), recipe, Statistics(**json.loads(facts["statistics"])), float(facts.get("least_logit", "-inf"))
-    )
+    familiarity = Familiarity(*(tensors.pop(part) for part in PARTS), float(facts["limit"]))
+    model.load_state_dict(tensors)
+    return Reader(model.eval(), recipe, Statistics(**json.loads(facts["statistics"])), familiarity)
 
 
-def _digest(weights):
-    digest = hashlib.sha256()
-    for name, value in sorted(weights.items()):
+def _digest(tensors, facts):
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name, value in sorted(tensors.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.numpy().tobytes())
     return digest.hexdigest()

@@ -69,11 +69,11 @@ def entrants(data):
         arm = next(iter(evidence.arms.values()))
         recipe = replace(arm.recipe, **changes)
         found[name] = study, evidence.seeds[:count], functools.partial(fit, named(arm.network), data, recipe)
-    found["PyTorch's MNIST example"] = "src/studies/others.py", OTHER_SEEDS, functools.partial(pytorch_example, data)
+    found["PyTorch's MNIST example"] = "src/studies/others.py", OTHER_SEEDS, functools.partial(trained_example, data)
     return found
 
 
-def pytorch_example(data, seed):
+def trained_example(data, seed):
     """Train PyTorch's MNIST example, and return what predicts by it."""
     *_, (model, _) = others.pytorch_example(seed)
     return SimpleNamespace(
@@ -88,7 +88,7 @@ def score(trained, images, labels, sizes):
     return correct, torch.bincount(10 * labels + answers, minlength=100).view(10, 10)
 
 
-def confidence(data, images, labels):
+def measure_confidence(data, images, labels):
     """Return how far the network of results/ can be trusted where it is sure.
 
     The temperature is fitted on the validation images, by a network that was trained without them.
@@ -97,12 +97,12 @@ def confidence(data, images, labels):
     held_out = load_dataset(split="validation")
     twin = fit(named(arm.network), held_out, arm.recipe, VALIDATION_SEED)
     temperature = fit_temperature(twin.predict(held_out.eval_images)[:, :10], held_out.eval_labels)
-    logits = predict(reader.model, images, reader.recipe, data.statistics)[:, :10]
+    logits, distance = reader.logits_and_distance(images)
     right = logits.argmax(1) == labels
     answered = [round(len(labels) * (1 - k / 100)) for k in range(41)]
     likely = logits.softmax(1)
-    scores = {"largest logit": logits.amax(1), "largest probability": likely.amax(1)}
-    unwarned = logits.amax(1) >= reader.least_logit
+    scores = {"distance from training digits": -distance, "largest probability": likely.amax(1)}
+    unwarned = distance <= reader.familiarity.limit
     return {
         "network": CONFIDENT,
         "temperature": round(temperature, 4),
@@ -126,7 +126,7 @@ def main():
             "what": "correct answers on USPS, by part; confusion of all runs: row the digit, column the answer",
             "rule": "nothing is ever chosen by these images",
             "images": dict(zip(PARTS, sizes, strict=True)),
-            "confidence": content.get("confidence") or confidence(data, images, labels),
+            "confidence": content.get("confidence") or measure_confidence(data, images, labels),
             "arms": arms,
         }
         made_with = environment(data)
