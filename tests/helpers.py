@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import struct
+import subprocess
 from pathlib import Path
 
 import torch
@@ -143,3 +144,11 @@ def printed(notebook):
     """Return all text that the notebook printed."""
     outputs = [output for cell in code(notebook) for output in cell["outputs"]]
     return "\n".join("".join(o.get("text") or o.get("data", {}).get("text/plain", "")) for o in outputs)
+
+
+def changed(*names):
+    """Return whether git sees uncommitted changes in these files of the checkout."""
+    answer = subprocess.run(
+        ["git", "status", "--porcelain", "--", *names], cwd=ROOT, capture_output=True, encoding="utf-8"
+    )
+    return answer.returncode == 0 and bool(answer.stdout)

@@ -5,7 +5,6 @@ import json
 import math
 import re
 import statistics
-import subprocess
 
 import numpy as np
 import pytest
@@ -21,7 +20,7 @@ from src.learn.training import predict
 from src.report import figures, text
 from src.report.__main__ import DRAWN, pictures, texts
 from src.studies import benchmark, outside, public
-from tests.helpers import assert_clean, code, models_of, printed, read, source
+from tests.helpers import assert_clean, changed, code, models_of, printed, read, source
 
 ROTATION = {"Model_1": 0.0, "Model_4": 0.0, "Model_7": 5.0}  # as published; the others 7 degrees
 STUDIES = {study.name: study for study in studies()}
@@ -36,12 +35,6 @@ def step(request):
 @pytest.fixture
 def notebook(step):
     return read(ROOT / "notebooks" / f"{step.name}.ipynb")
-
-
-def changed(*names):
-    """Return whether git sees uncommitted changes in these files of the checkout."""
-    answer = subprocess.run(["git", "status", "--porcelain", "--", *names], cwd=ROOT, capture_output=True, text=True)
-    return answer.returncode == 0 and bool(answer.stdout)
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def test_outside_shows_accuracies_mistakes_and_silence():
     confusion = (10 * np.eye(10, dtype=int)).tolist()
     confusion[7][2] = 6
     confidence = {
-        "network": "Model_8", "answered": [200, 100], "wrong": {"largest logit": [4, 1], "largest probability": [4, 2]},
+        "network": "Model_8", "answered": [200, 100], "wrong": {"distance": [4, 1], "largest probability": [4, 2]},
         "without_warning": {"answered": 160, "wrong": 2},
     }  # fmt: skip
     arm = {"confusion": confusion, "runs": [{}, {}]}
@@ -81,8 +81,8 @@ def test_outside_shows_accuracies_mistakes_and_silence():
     _, mistakes, silent = figure.axes
     assert {"Model_8: 99.20 %", "Model_9: 98.20 %"} <= texts(figure)
     assert [text.get_text() for text in mistakes.texts] == ["3"]  # a run
-    by_logit, by_probability = silent.get_lines()
-    assert by_logit.get_xydata().tolist() == [[100, 2], [50, 1]]
+    by_distance, by_probability = silent.get_lines()
+    assert by_distance.get_xydata().tolist() == [[100, 2], [50, 1]]
     assert by_probability.get_xydata().tolist() == [[100, 2], [50, 2]]
     FigureCanvasAgg(figure).draw()
 

@@ -25,7 +25,7 @@ def mnist(real_root):
 def test_claims_are_of_this_code(name, mnist):
     arm = ARMS[name]
     excess, what = deviation(fingerprint(named(arm.network), arm.recipe, mnist), arm.fingerprint)
-    assert excess <= 1, f"today's code does not do what {name} was made by: {what} is {excess:.3g} times too far off"
+    assert excess <= 1, f"today's code does not do what {name} was made by: {what} is {excess:.3g} tolerances off"
 
 
 @pytest.mark.slow
@@ -38,7 +38,7 @@ def test_all_evidence_is_of_this_code(mnist):
                 seen[key] = fingerprint(named(arm.network), arm.recipe, mnist)
             excess, what = deviation(seen[key], arm.fingerprint)
             if excess > 1:
-                differing[f"{evidence.name}, {name}"] = f"{what} is {excess:.3g} times too far off"
+                differing[f"{evidence.name}, {name}"] = f"{what} is {excess:.3g} tolerances off"
     assert not differing
 
 

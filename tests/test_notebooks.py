@@ -167,7 +167,7 @@ def test_papermill_from_the_notebooks_folder_picks_up_what_is_kept(checkout, few
         run = papermill("Step3.ipynb", out, checkout / "notebooks", few, epochs=1, train_limit=64)
         assert run.returncode == 0, run.stderr[-2000:]
         notebook = read(out)
-        kept = printed(notebook).count("trained by an earlier execution and picked up")
+        kept = printed(notebook).count("kept from an earlier execution")
         assert len(models_of(notebook)) >= 3
         assert kept == (len(models_of(notebook)) if again else 0)
 

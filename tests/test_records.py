@@ -81,7 +81,7 @@ def test_evidence_that_contradicts_itself(change, says):
         ('{"schema": 3', r"Step1.json is missing or not JSON: restore it, or run notebooks/Step1.ipynb"),
         ("[]", r"Step1.json is not evidence of schema 3: restore it"),
         ('{"schema": 2}', r"Step1.json is not evidence of schema 3"),
-        ('{"schema": 3}', r"Step1.json is no evidence that today's code reads"),
+        ('{"schema": 3}', r"Step1.json cannot be read by today's code"),
         (
             '{"schema": 3, "split": "test", "seeds": [0], "target": {}, "arms": {"a": {"network": "X", "recipe": {}}}}',
             "X is no network of src/model.py",

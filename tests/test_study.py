@@ -28,7 +28,7 @@ STUDIES = {
     "whole": {"narrow": Arm("Model_8", SMALL), "biased": Arm("Model_8_Widths(2, 3, 4, 3, 3)", SMALL)},
     "long": {"narrow": Arm("Model_8", replace(SMALL, epochs=60))},
 }
-GO_ON = "Stopped; what was finished is kept. Start the study again: it goes on where it was.\n"
+GO_ON = "Stopped; finished runs are kept. Start the study again: it resumes.\n"
 
 
 @pytest.fixture

@@ -44,9 +44,9 @@ def fingerprint(network, recipe, data):
 
 
 def fingerprinted(evidence, data):
-    """Return evidence with the fingerprint of each arm."""
+    """Return evidence with a fingerprint for each arm that has none."""
     arms = {
-        name: replace(arm, fingerprint=fingerprint(named(arm.network), arm.recipe, data))
+        name: arm if arm.fingerprint else replace(arm, fingerprint=fingerprint(named(arm.network), arm.recipe, data))
         for name, arm in evidence.arms.items()
     }
     return replace(evidence, arms=arms)

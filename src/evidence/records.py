@@ -227,7 +227,7 @@ def read_evidence(path):
             by=content.get("by", ""),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{shown(path)} is no evidence that today's code reads ({error}): {again}") from None
+        raise ValueError(f"{shown(path)} cannot be read by today's code ({error}): {again}") from None
 
 
 def _arm(content, shared):

@@ -74,8 +74,7 @@ def keep(trained, network, data, recipe, seed, folder=KEPT):
     """Keep a run that `fit` returned on another machine."""
     store = RunStore(network, data, recipe, seed, folder)
     with store.locked():
-        if store.finished() is None:
-            store.keep_finished(_record(trained.model, trained.run))
+        store.keep_finished(_record(trained.model, trained.run))
 
 
 def _train(store, network, data, recipe, seed, progress):

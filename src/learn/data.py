@@ -183,7 +183,7 @@ def _download_missing(raw, sums, dataset):
     except (RuntimeError, URLError, OSError) as error:
         reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0].rstrip(":")
         raise DataError(
-            f"{raw} lacks {', '.join(missing)} and {title} could not be downloaded ({reason}): mend that and run "
+            f"{raw} lacks {', '.join(missing)} and {title} could not be downloaded ({reason}): fix that and run "
             f"again, or set MNIST_ROOT (in a notebook: data_dir) to the folder that holds {title}/raw"
         ) from None
 

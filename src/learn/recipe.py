@@ -90,7 +90,7 @@ class Recipe:
                 self.warmup + self.lr_decay > 1,
                 f"warmup {self.warmup} and lr_decay {self.lr_decay} add up to over 1: lower one",
             ),
-            (self.optimizer == "sgd" and self.beta2 != 0.99, f"beta2 is {self.beta2}, which only adamw has: leave it out"),
+            (self.optimizer == "sgd" and self.beta2 != 0.99, f"beta2 is {self.beta2} and sgd has none: leave it out"),
             (zoomed and not self.preprocesses, "zoom without preprocessing: set size_normalisation, or no zoom"),
             (
                 self.one_resampling and not (augmented and self.preprocesses),

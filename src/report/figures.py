@@ -29,7 +29,7 @@ COLOURS = {
     "Model_7": "#d55e00", "Model_8": OURS, "Model_9": "#332288",
 }  # fmt: skip
 # Two arms of results/studies/ablation_training.json, and what a figure calls them.
-AVERAGING = {"the whole recipe": "averaged weights", "no weight averaging": "the last weights"}
+AVERAGING = {"the whole recipe": "averaged weights", "no weight averaging": "no averaging"}
 HALO = [withStroke(linewidth=2, foreground="white")]  # keeps a label legible on a digit
 LUMINANCE = (0.213, 0.715, 0.072)  # of red, green and blue
 DARK = ("reading", "model_8_confirmation", "weight_averaging", "overview", "frontier")  # README has them in both
@@ -183,7 +183,7 @@ def step_curves(step):
     axis.set_ylim(floor, top)
     axis.set_xlim(0.5, last + 0.5)
     axis.set_xticks(range(1, last + 1, 2))
-    axis.set(xlabel="epoch (what lies below the frame is cut off)", ylabel="test accuracy, %")
+    axis.set(xlabel="epoch (lower values are cut off)", ylabel="test accuracy, %")
     axis.grid(axis="y", alpha=0.25)
     return figure
 
@@ -208,7 +208,8 @@ def architecture(model, image):
         ("image", (1, size, size), 1),
         *((layer.name.split()[0], layer.shape, layer.receptive_field) for layer in found),
     ]
-    for name, shape, field in shown:
+    for name, shape, receptive_field in shown:
+        field = "\N{EN DASH}" if receptive_field is None else receptive_field
         channels, height = shape[0], shape[1] if len(shape) > 1 else 1
         width = 0.4 + channels / 16
         blocks.add_patch(Rectangle((at, -height / 2), width, height, facecolor=OURS, alpha=0.25, edgecolor=OURS))
@@ -227,7 +228,7 @@ def architecture(model, image):
     blocks.set_xlabel("layer, size of its maps, receptive field in pixels of the image (green: channels)", fontsize=9)
 
     digit.imshow(image[0].cpu().numpy(), cmap="gray_r", vmax=500)
-    fields = sorted({(layer.receptive_field, layer.global_average) for layer in found})
+    fields = sorted({(at.receptive_field, at.global_average) for at in found if at.receptive_field is not None})
     digit.add_patch(Rectangle((-0.5, -0.5), size, size, fill=False, edgecolor=FAINT, linewidth=1, linestyle=":"))
     for number, (field, averaged) in enumerate(fields):
         line = "--" if averaged else "-"
@@ -236,11 +237,11 @@ def architecture(model, image):
         # One corner after the other, so that labels do not lie on each other.
         x, y = ((high, high), (high, low), (low, low), (low, high))[number % 4]
         digit.text(x, y, f"{field}", fontsize=9, color=CLEAR, va="center", ha="center", path_effects=HALO)
-    widest = max(fields[-1][0], size)
+    widest = max([size, *(field for field, _ in fields)])
     digit.set_xlim(size / 2 - widest / 2 - 2, size / 2 + widest / 2 + 1)
     digit.set_ylim(size / 2 + widest / 2 + 1, size / 2 - widest / 2 - 2)
     digit.axis("off")
-    digit.set_title("receptive fields\n(dotted: the image; dashed: by averaging)", fontsize=9, color=INK)
+    digit.set_title("receptive fields\n(dotted: image; dashed: after averaging)", fontsize=9, color=INK)
     return figure
 
 
@@ -275,7 +276,7 @@ def outside(accuracies, arm, confidence):
     kept = confidence["without_warning"]
     at = 100 * kept["answered"] / answered.max(), 100 * kept["wrong"] / kept["answered"]
     silent.scatter(*at, s=46, facecolors="none", edgecolors=INK, linewidths=1.2, zorder=3, label="without a warning")
-    silent.legend(frameon=False, fontsize=9, loc="upper left", title="surest first, by", title_fontsize=9)
+    silent.legend(frameon=False, fontsize=9, loc="upper left", title="sorted by", title_fontsize=9)
     silent.set_ylim(0, None)
     silent.set(xlabel="digits answered, %", ylabel="wrong answers, %")
     return figure
@@ -316,7 +317,7 @@ def mistakes(images, labels, logits, count=20):
 
 
 def overview(steps):
-    """Draw the last five epochs of every model against its step's target and the published best."""
+    """Draw the epochs of every model that its step's target asks for against that target and the published best."""
     rebuilt = public.rebuilt()
     figure, ((axis,),) = _figure(4.2, width=NARROW)
     ticks = []
@@ -325,7 +326,7 @@ def overview(steps):
         for name, arm in evidence.arms.items():
             at = len(ticks)
             for run in arm.runs:
-                last = [epoch.accuracy for epoch in run.history[-5:]]
+                last = [epoch.accuracy for epoch in run.history[-evidence.target.last_epochs :]]
                 across = [at + 0.1 * (k - len(last) + 1) for k in range(len(last))]
                 axis.scatter(across, last, s=26, color=_colour(name), alpha=0.6, linewidths=0)
                 axis.scatter([at], last[-1:], s=70, facecolors="none", edgecolors=INK, linewidths=1.2)
@@ -340,7 +341,7 @@ def overview(steps):
         axis.text(
             first - 0.4, 1.02, evidence.name.replace("Step", "Step "), transform=axis.get_xaxis_transform(), color=INK
         )
-    axis.scatter([], [], s=26, color=INK, alpha=0.6, linewidths=0, label="the last five epochs, left to right")
+    axis.scatter([], [], s=26, color=INK, alpha=0.6, linewidths=0, label="the epochs that count, left to right")
     axis.scatter([], [], s=70, facecolors="none", edgecolors=INK, linewidths=1.2, label="the final epoch")
     axis.scatter([], [], s=42, marker="D", facecolors="none", edgecolors=INK, label="published: best of all epochs")
     axis.plot([], [], color=INK, linewidth=1, linestyle="--", label="the step's target")
@@ -396,7 +397,7 @@ def strip(evidence):
     axis.set_xticks([])
     last = at - gap - 1
     axis.set_xlim(-0.8, last + 0.8)
-    axis.set(xlabel="one column a run, in order of the final accuracy", ylabel=f"{evidence.split} accuracy, %")
+    axis.set(xlabel="one column per run, sorted by final accuracy", ylabel=f"{evidence.split} accuracy, %")
     axis.grid(axis="y", alpha=0.25)
     return figure
 
@@ -425,7 +426,7 @@ def epoch_by_epoch(evidence, labels):
     )  # fmt: skip
     axis.set_ylim(98.8, values.max() + 0.1)
     axis.set_xlim(0.5, last + 0.5)
-    axis.set(xlabel="epoch (what lies below the frame is cut off)", ylabel=f"{evidence.split} accuracy, %")
+    axis.set(xlabel="epoch (lower values are cut off)", ylabel=f"{evidence.split} accuracy, %")
     axis.grid(axis="y", alpha=0.25)
     axis.legend(frameon=False, fontsize=9, loc="lower left", bbox_to_anchor=(0, 1))
     return figure
@@ -494,8 +495,8 @@ def frontier(evidence):
         label=f"public, up to 15 epochs: {len(comparable)} runs ({cut_off} below the frame)",
     )  # fmt: skip
     for runs, marker, label in (
-        (best, "D", "the best of these up to their size"),
-        (longer, "s", "the best up to their size, more or unknown epochs"),
+        (best, "D", "their Pareto front"),
+        (longer, "s", "Pareto front, more or unknown epochs"),
     ):
         axis.scatter(
             [run.parameters for run in runs], [run.best for run in runs], s=34, marker=marker, facecolors="none",

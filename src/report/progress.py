@@ -34,7 +34,7 @@ class Progress:
         if done > self.before:
             seconds = (now - self.started) / (done - self.before) * (self.recipe.epochs - done)
             left = f", about {seconds / 60:.0f} min left" if seconds > 90 else f", about {seconds:.0f} s left"
-        self._say(f"epoch {epoch} of {self.recipe.epochs}, {fraction:.0%} of it{left}")
+        self._say(f"epoch {epoch} of {self.recipe.epochs}, {fraction:.0%} done{left}")
 
     def finish(self, trained):
         """Print what is left of a finished run, and say what it took."""
@@ -42,7 +42,7 @@ class Progress:
         self._print(run.history)
         how = f"{len(run.history)} epochs in {sum(epoch.seconds for epoch in run.history):.0f} s"
         if trained.kept:
-            how += ", trained by an earlier execution and picked up (fresh trains anew)"
+            how += ", kept from an earlier execution (-p fresh True trains anew)"
         self._say(how)
 
     def _print(self, history):

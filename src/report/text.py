@@ -254,7 +254,7 @@ def search_table(study):
                 with_error([run.history[-1].eval_loss for run in arm.runs], 4),
             )
         )  # fmt: skip
-    shown = f"\n\nThe best {MOST_ROWS} of {len(study.arms)}." if len(study.arms) > MOST_ROWS else ""
+    shown = f"\n\n{MOST_ROWS} of {len(study.arms)} are shown." if len(study.arms) > MOST_ROWS else ""
     return f"### {study.question}\n\n{table(*rows, right=(1, 3, 4, 5))}{shown}"
 
 
@@ -361,8 +361,12 @@ def changes_lines(study, comparisons=1):
 
 
 def read_outside():
-    """Read results/outside.json, which `python -m src.studies.outside` writes."""
-    return json.loads((RESULTS / "outside.json").read_text(encoding="utf-8"))
+    """Read results/outside.json. Raises ValueError where that is missing or damaged."""
+    path = RESULTS / "outside.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ValueError(f"{path} is missing or damaged: restore it, or run python -m src.studies.outside") from None
 
 
 def outside_accuracies(outside):
@@ -391,7 +395,7 @@ def outside_lines(outside):
     sure = outside["confidence"]
     errors = " and ".join(f"{100 * error:.2f} points ({name})" for name, error in sure["calibration_error"].items())
     answered, wrong = sure["without_warning"].values()
-    warned, rest = count - answered, sure["wrong"]["largest logit"][0] - wrong
+    warned, rest = count - answered, next(iter(sure["wrong"].values()))[0] - wrong
     yield f"\n{sure['network']} of seed 0: calibration error {errors}; temperature {sure['temperature']:.2f}."
     yield f"Answers without a warning: {answered:,}, {wrong} of them wrong; with one: {warned:,}, {rest} wrong."
 

@@ -164,7 +164,7 @@ def check(path):
     for name, arm in study.arms.items():
         excess, what = deviation(fingerprint(named(arm.network), arm.recipe, data), arm.fingerprint)
         if excess > 1:
-            raise ValueError(f"{name} was not made by this code: {what} is {excess:.3g} times too far off")
+            raise ValueError(f"{name} was not made by this code: {what} is off by {excess:.3g} tolerances")
         yield f"{name}: the fingerprint is this code's"
     entry = entry_of(study)
     run = entry.arm.runs[0]
@@ -175,7 +175,7 @@ def check(path):
         raise ValueError(f"seed {run.seed} ended at {run.final:.2f} %, again at {again.final:.2f} %: too far apart")
     yield f"seed {run.seed} again: {again.final:.2f} %, the study has {run.final:.2f} %"
     if not (study.by or study.name in OURS):
-        yield f'{study.name} enters no category, as nobody signs it: by="your name, your page" in its declaration does'
+        yield f'{study.name} enters no category, as it is not signed: declare it with by="your name, your page"'
         return
     yield f"{entry.name}, the first arm, enters with {seeds_text(study.seeds)}:"
     yield from verdicts(entry, [other for other in entries() if other.study != study.name])

@@ -1,4 +1,4 @@
-"""Carry out a study: `python -m src.studies.run results/studies/model_8.json`, or with `--seeds 0-4` a part of it.
+"""Run a study: `python -m src.studies.run results/studies/model_8.json`, or with `--seeds 0-4` a part of it.
 
 The file names networks, recipes and seeds; a study is a list of calls of `fit`, which Ray carries out, one to a core.
 With RAY_ADDRESS set they go to that cluster, code and data with them. Every finished run is kept in .runs/: a study
@@ -61,13 +61,17 @@ def run_study(path, seeds=None, train_limit=None, fresh=False):
         for name, arm in study.arms.items()
         if seed not in {run.seed for run in done[name]}
     }
-    progress = Progress(study, done, len(jobs))
+    progress = StudyProgress(study, done, len(jobs))
     for key, outcome in fit_all(jobs, fresh):
         progress.add(*key, outcome)
     if not any(progress.runs.values()):
         return None, progress.failed
-    arms = {
-        name: replace(arm, runs=tuple(sorted(progress.runs[name], key=lambda run: run.seed)))
+    arms = {  # runs that older code made keep the fingerprint of that code
+        name: replace(
+            arm,
+            runs=tuple(sorted(progress.runs[name], key=lambda run: run.seed)),
+            fingerprint=arm.fingerprint if done[name] else (),
+        )
         for name, arm in study.arms.items()
     }
     found = replace(study, arms=arms)
@@ -136,7 +140,7 @@ def _connect():
         except RuntimeError as error:
             reason = (str(error).strip() or "no message").splitlines()[0]
             raise ClusterError(f"Ray could not start ({reason}): wait until the machine is less busy") from None
-    signal.signal(signal.SIGTERM, _stop)  # Ray has set one of its own
+    signal.signal(signal.SIGTERM, stop)  # Ray has set one of its own
 
 
 def _try(address):
@@ -155,11 +159,11 @@ def _try(address):
         ) from None
 
 
-def _stop(*_):
+def stop(*_):
     raise KeyboardInterrupt
 
 
-class Progress:
+class StudyProgress:
     """The runs as they come in, printed."""
 
     def __init__(self, study, done, new):
@@ -217,20 +221,20 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m src.studies.run", description=__doc__.split("\n")[0])
     parser.add_argument("file", help="evidence, or a study declared in the same form")
     parser.add_argument("--seeds", type=seeds_of, help="0-29 or 0,2,5-7: a trial with these seeds only")
-    parser.add_argument("--train-limit", type=int, help="a trial with so many training images only")
-    parser.add_argument("--fresh", action="store_true", help="train anew what an earlier execution has kept")
+    parser.add_argument("--train-limit", type=int, help="a trial on the first N training images")
+    parser.add_argument("--fresh", action="store_true", help="ignore kept runs and train anew")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGTERM, stop)
     try:
         path, failed = run_study(arguments.file, arguments.seeds, arguments.train_limit, arguments.fresh)
     except (ClusterError, DataError, OSError, ValueError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
-        print("Stopped; what was finished is kept. Start the study again: it goes on where it was.", file=sys.stderr)
+        print("Stopped; finished runs are kept. Start the study again: it resumes.", file=sys.stderr)
         sys.exit(130)
-    print(f"Written: {shown(path)}" if path else "Not one run was finished: nothing is written.")
+    print(f"Written: {shown(path)}" if path else "No run was finished: nothing was written.")
     if failed:
-        sys.exit(f"{len(failed)} runs failed. Start the study again: it goes on with these.")
+        sys.exit(f"{len(failed)} runs failed. Start the study again: it retries them.")
 
 
 if __name__ == "__main__":

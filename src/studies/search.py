@@ -10,6 +10,7 @@ rotation, translation, scale and shear together.
 """
 
 import argparse
+import signal
 import statistics
 import sys
 from dataclasses import replace
@@ -23,7 +24,7 @@ from src.evidence.storage import check_writable
 from src.learn.data import DataError, load_dataset
 from src.learn.networks import named
 from src.learn.recipe import Recipe
-from src.studies.run import ClusterError, fit_all, write_found
+from src.studies.run import ClusterError, fit_all, stop, write_found
 
 BATCH = 4  # trials drawn at a time, so that the draws do not depend on which run ends first
 STRENGTH = ("rotation", "translation", "scale", "shear")
@@ -37,7 +38,7 @@ def search(path):
     path = Path(path).resolve()
     declared = read_evidence(path)
     if missing := {"network", "recipe", "space", "trials", "sampler_seed"} - declared.search.keys():
-        raise ValueError(f"{shown(path)} declares no search: under search it lacks {', '.join(sorted(missing))}")
+        raise ValueError(f"{shown(path)} declares no search: its search lacks {', '.join(sorted(missing))}")
     name_of_network, start = declared.search["network"], Recipe(**declared.search["recipe"])
     check_writable(path.parent)
     data = load_dataset(split=declared.split)
@@ -95,12 +96,13 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m src.studies.search", description=__doc__.split("\n")[0])
     parser.add_argument("file", type=Path, help="evidence that declares a search")
     path = parser.parse_args().file
+    signal.signal(signal.SIGTERM, stop)
     try:
         written, order = search(path)
     except (ClusterError, DataError, OSError, ValueError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
-        print("Stopped; what was finished is kept. Start the search again: it goes on where it was.", file=sys.stderr)
+        print("Stopped; finished runs are kept. Start the search again: it resumes.", file=sys.stderr)
         sys.exit(130)
     print(f"Written: {shown(written)}; the best trial is {order[0]}")
 
