@@ -8,6 +8,7 @@ WIDTH, HEIGHT = 320, 240
 CONDITIONS = (
     "plain", "ballpoint", "pencil", "red ink", "yellow marker", "chalk", "dark mode", "ruled paper", "grid paper",
     "frame", "gradient", "shadow", "noise", "blur", "small in a corner", "at the border",
+    "tilted",
 )  # fmt: skip
 
 
@@ -53,6 +54,8 @@ def photograph(condition, digit, random):
             edge, soft = random.uniform(-40, 60), random.uniform(2, 7)
             light = 1 - random.uniform(0.4, 0.6) / (1 + np.exp((edge - along) / soft))
         sheet *= light[..., None]
+    if condition == "tilted":
+        sheet = ndimage.rotate(sheet, random.uniform(-20, 20), reshape=False, order=1, mode="nearest")
     sheet = sheet + random.normal(0, 30 if condition == "noise" else grain, (HEIGHT, WIDTH, 1))
     picture = Image.fromarray(sheet.clip(0, 255).astype(np.uint8))
     return picture.filter(ImageFilter.GaussianBlur(random.uniform(4, 7))) if condition == "blur" else picture

@@ -2,7 +2,13 @@
 
 import pytest
 
-from src.evidence.intervals import differences_to_first, mean_over_seeds, paired_difference, pass_rate_interval
+from src.evidence.intervals import (
+    differences_to_first,
+    fishers_p,
+    mean_over_seeds,
+    paired_difference,
+    pass_rate_interval,
+)
 
 
 def test_pass_rate_interval_in_the_cases_that_have_a_closed_form():
@@ -33,3 +39,8 @@ def test_differences_to_the_first_arm():
     assert arm == "less"
     assert difference.mean == pytest.approx(-0.19)  # 0.20 and 0.18 points fewer
     assert difference.sd == pytest.approx(0.02 / 2**0.5)
+
+
+def test_fishers_exact_test():
+    """The lady tasting tea, 3 of 4 against 1 of 4: (16 + 1) * 2 / 70."""
+    assert fishers_p(3, 4, 1, 4) == pytest.approx(34 / 70)

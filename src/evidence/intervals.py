@@ -47,6 +47,11 @@ def differences_to_first(by_arm):
     return {arm: paired_difference(by_arm[arm], by_arm[first]) for arm in others}
 
 
+def fishers_p(passed, seeds, others_passed, others):
+    """Return the two-sided p of Fisher's exact test that two rates of seeds that pass are the same."""
+    return stats.fisher_exact([[passed, seeds - passed], [others_passed, others - others_passed]]).pvalue
+
+
 def pass_rate_interval(passed, seeds):
     """Return the 95 % interval (Clopper-Pearson) of the rate of seeds that pass, as two fractions."""
     return tuple(stats.binomtest(passed, seeds).proportion_ci(method="exact"))

@@ -7,7 +7,13 @@ import statistics
 import textwrap
 
 from src import model as models
-from src.evidence.intervals import differences_to_first, mean_over_seeds, paired_difference, pass_rate_interval
+from src.evidence.intervals import (
+    differences_to_first,
+    fishers_p,
+    mean_over_seeds,
+    paired_difference,
+    pass_rate_interval,
+)
 from src.evidence.records import Target, path_to, read_named, seed_numbers
 from src.evidence.storage import RESULTS
 from src.studies import contest, public
@@ -413,6 +419,7 @@ class Told:
             self.mean = f"{mean_of(self._arm).mean:.3f}"
         target = self._study.target
         self.held = held_text(self._arm, target)
+        self.lowest = f"{self._arm.lowest(target):.2f}"
         self.parameters = f"{self._arm.parameters:,}"
         self.fit = accuracy_text(self._arm.fits.values())  # on the training images
         counted = self._arm.counted(target).values()
@@ -432,6 +439,11 @@ class Told:
     def lowest_minus(self, other):
         """Return the same for each run's lowest epoch of those that count."""
         return _gap(*(told._arm.lowest_by_seed(self._study.target) for told in (self, other)))
+
+    def fisher(self, other):
+        """Return p of Fisher's exact test that as many runs hold here as in another arm, as text."""
+        counts = ((told._arm.held(told._study.target), len(told._arm.runs)) for told in (self, other))
+        return f"{fishers_p(*next(counts), *next(counts)):.2g}"
 
     def held_at(self, percent):
         """Return how many runs hold another accuracy in the epochs that count, as text."""
