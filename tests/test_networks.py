@@ -19,9 +19,9 @@ VARIANTS = [
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_they_are_what_they_say(name):
-    original = getattr(models, re.match(r"Model_\d+", name)[0])
+    original = re.match(r"Model_\d+", name)
     model, images = named(name)(), torch.randn(2, 1, 28, 28)
-    assert model(images).shape == original()(images).shape
+    assert model(images).shape == (getattr(models, original[0])()(images).shape if original else (2, 10))
     parameters, _, before = facts(name)
     assert f"{parameters:,} parameters" in named(name).__doc__
     if "before the average" in named(name).__doc__:
@@ -38,10 +38,6 @@ def test_a_name_leads_to_a_network_and_back(name):
 def test_other_names_are_refused(name):
     with pytest.raises(ValueError, match=r"is no network of src/model.py or src/learn/networks.py"):
         named(name)
-
-
-def test_there_are_some():
-    assert len(VARIANTS) > 5
 
 
 def test_they_change_one_thing():

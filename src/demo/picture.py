@@ -31,7 +31,7 @@ FEW = 150 / 76_800  # the part of a picture that even a small digit covers
 HIGH, LOW = 0.5, 0.3  # of the ink's density: a mark has a pixel over the first, and ends at the second
 FLOOR = 0.12  # of the ink's density: what is paler is not looked at
 FULL = 1.2  # the middle of a stroke has so much more ink than it has on average
-REACH = 10  # working pixels, over which ink is evened out
+REACH = 10  # working pixels, over which the contrast of ink is compared
 PALE = 0.6  # of the ink's density: lines on paper are paler
 FAINT = 0.35  # of the densest mark: what is fainter is not ink
 SPANS = 0.7  # of the picture's side: what runs straight over so much is a line on the paper
@@ -66,7 +66,7 @@ def look(picture):
     """Find the digit of a picture, and return what was Seen on the way. Raises PictureError."""
     colours = _colours(_opened(picture))
     raw = without_lines(density(colours))
-    ink = evened(raw)
+    ink = local_contrast(raw)
     kept = single_mark(ink, raw)
     return Seen(colours / 255, ink.clip(0, 1), kept, fitted(ink, kept))
 
@@ -199,7 +199,7 @@ def without_lines(ink):
     return ink
 
 
-def evened(ink):
+def local_contrast(ink):
     """Divide ink by what it is around each pixel, where there is any: a blurred stroke is as dark as its crossings."""
     present = np.where(ink > FLOOR, ink, 0)
     around = ndimage.gaussian_filter(present**2, REACH) / ndimage.gaussian_filter(present, REACH).clip(1e-6)
@@ -212,7 +212,7 @@ def evened(ink):
 def single_mark(ink, raw):
     """Return where the one digit is, as booleans (height, width). Raises PictureError where there is none, or more.
 
-    `raw` is the ink before it was evened out, by which faint marks are told.
+    `raw` is the ink before `local_contrast`, by which faint marks are told.
     """
     low = ink > LOW
     labels, count = ndimage.label(ndimage.binary_dilation(low, iterations=2), np.ones((3, 3)))

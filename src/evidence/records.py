@@ -1,7 +1,7 @@
 """Evidence: what was asked, of which arms and seeds, and what came of it; read, written, and computed with.
 
 An evidence file is a program, too: it names each arm's network and recipe, the seeds, the split and the target, and
-`python -m src.studies.run` repeats it from that. One without runs declares a study that is still to be carried out.
+`python -m src.studies.run` repeats it from that. One without runs declares a study that is still to be run.
 """
 
 import json

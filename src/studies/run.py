@@ -43,7 +43,7 @@ class ClusterError(RuntimeError):
 
 
 def run_study(path, seeds=None, train_limit=None, fresh=False):
-    """Carry out a study's runs, but those that are kept or in its incomplete file, and write its evidence.
+    """Make a study's runs, but those that are kept or in its incomplete file, and write its evidence.
 
     `seeds` stand in for the study's own; `fresh` forgets what is kept. Returns the path that was written, None where no
     run was finished, and the failed runs as a list of (arm, seed, reason): a failed run does not stop the rest. Raises

@@ -31,7 +31,7 @@ STRENGTH = ("rotation", "translation", "scale", "shear")
 
 
 def search(path):
-    """Carry out a search, write its evidence, and return the path and the names of the trials, the best first.
+    """Run a search, write its evidence, and return the path and the names of the trials, the best first.
 
     Raises ValueError for a file that declares no search, DataError, ClusterError, OSError.
     """
