@@ -161,6 +161,7 @@ def test_papermill_from_the_root(checkout, few, step, tmp_path):
     assert all(len(run["history"]) == 2 for arm in evidence["arms"].values() for run in arm["runs"])
 
 
+@pytest.mark.slow
 def test_papermill_from_the_notebooks_folder_picks_up_what_is_kept(checkout, few, tmp_path):
     for again in (False, True):
         out = tmp_path / "out.ipynb"
@@ -172,6 +173,7 @@ def test_papermill_from_the_notebooks_folder_picks_up_what_is_kept(checkout, few
         assert kept == (len(models_of(notebook)) if again else 0)
 
 
+@pytest.mark.slow
 def test_nbconvert_with_the_defaults(checkout, few, tmp_path):
     """All 15 epochs, on synthetic data: these are not MNIST, so the evidence stays what it is."""
     before = state(checkout / "results")
