@@ -150,6 +150,17 @@ def test_it_reads_drawings_as_python_does(drawn, readers, name):
     assert (torch.tensor(told) - expected).abs().max() < 1e-3
 
 
+def test_it_is_not_sure_of_a_cross(drawn, readers):
+    """Its largest logit is high, but the maps respond as to no digit: so far from them as Python says."""
+    image, distance, answer = drawn.execute_script(
+        """strokes = [[[60, 60], [220, 220]], [[220, 60], [60, 220]]]; draw();
+        return [Array.from(seen.image), seen.distance, verdict().answer]"""
+    )
+    _, expected = readers["Model_8"].logits_and_distance(torch.tensor(image, dtype=torch.uint8).view(1, 1, 28, 28))
+    assert answer == "Not sure"
+    assert distance == pytest.approx(expected.item(), rel=0.05)  # Python may compute in bfloat16
+
+
 @pytest.mark.parametrize("name", ["Model_8", "Model_9"])
 def test_its_arithmetic_of_a_pixel_is_the_networks(drawn, readers, name):
     """What each step of each layer is said to make of a pixel, PyTorch's modules make of it."""
