@@ -78,7 +78,7 @@ def test_the_same_cells_in_all():
     order = (
         r"# … ## Target = sys.path.insert ## Data = show_samples "
         r"(## … show_layers (show_network )?show_summary fit_seeds )+"
-        r"## What happened show_curves What … still gets wrong show_confusion show_mistakes "
+        r"## What happened show_curves Below are the digits [^#]*? show_confusion show_mistakes "
         r"(## [^#]+? show_(seeds|changes|averaging|frontier|outside) ){studies}"
         r"(## Use the network save_networks read_digit ){use}"
         r"## Check against the target finish_step (Next|The evidence).*"

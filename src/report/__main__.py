@@ -21,6 +21,7 @@ TABLE = re.compile(r"(<!-- table: (\w+) -->).*?(<!-- /table -->)", re.DOTALL)
 NUMBER = re.compile(r"(<!-- = (.+?) -->).*?(<!-- / -->)", re.DOTALL)
 # How the evidence of a study is drawn, where a text shows it.
 DRAWN = {"model_8_confirmation": figures.strip, "published_models": figures.strip, "frontier": figures.frontier}
+DRAWN |= dict.fromkeys(("model_7", "layout", *text.ABLATIONS), figures.forest)
 
 
 def texts():
@@ -37,7 +38,10 @@ def texts():
         "single_runs": text.single_runs_table(),
         "seeds_of_step_2": text.claims_table(text.STEP_2, "../results"),
         "swapped": text.swapped_table(),
-        "changes": text.changes_table(),
+        "changes": text.changes_table(*text.CHANGES),
+        "model_7": text.all_changes_table("model_7"),
+        "layout": text.all_changes_table("layout"),
+        "ablations": text.all_changes_table(*text.ABLATIONS),
         "claims_of_step": text.claims_table(text.CLAIMS, "../results"),
     } | {f"Step{k}": text.card_table(read_named(f"Step{k}")) for k in STEPS}
     words = text.vocabulary()
@@ -46,6 +50,7 @@ def texts():
         ROOT / "README.md",
         ROOT / "notebooks" / "exercises.md",
         RESULTS / "search" / "README.md",
+        RESULTS / "studies" / "README.md",
         RESULTS / "records.md",
     )
     for path in prose:

@@ -182,19 +182,27 @@ def swapped_table():
     return table(*rows)
 
 
-def changes_table():
-    """Write what single changes make of Model_8; bold where p < 0.05 after Bonferroni's correction for all."""
-    studies = {name: read_named(name) for name in ABLATIONS}
+def changes_table(*changes):
+    """Write what changes, pairs of a study and an arm, make of their study's first arm.
+
+    Bold has p < 0.05 after Bonferroni's correction for all arms of these studies.
+    """
+    studies = {name: read_named(name) for name, _ in changes}
     comparisons = sum(len(study.arms) - 1 for study in studies.values())
-    target = studies[ABLATIONS[0]].target
-    rows = [("change to Model_8", "final epoch, points", f"lowest of the last {target.last_epochs}, points", "hold")]
-    for study, name in CHANGES:
+    target = next(iter(studies.values())).target
+    rows = [("change", "final epoch, points", f"lowest of the last {target.last_epochs}, points", "hold")]
+    for study, name in changes:
         whole, arm = next(iter(studies[study].arms.values())), studies[study].arms[name]
         final = paired_difference(arm.finals, whole.finals)
         lowest = paired_difference(arm.lowest_by_seed(target), whole.lowest_by_seed(target))
         gaps = (f"**{gap_text(gap)}**" if comparisons * gap.p < 0.05 else gap_text(gap) for gap in (final, lowest))
         rows.append((name, *gaps, held_text(arm, target)))
     return table(*rows)
+
+
+def all_changes_table(*names):
+    """Write the same of every arm of these studies."""
+    return changes_table(*((name, change) for name in names for change in list(read_named(name).arms)[1:]))
 
 
 def records_table():
