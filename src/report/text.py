@@ -178,7 +178,7 @@ def swapped_table():
     rows = [("", "Model_5's recipe", "Model_8's recipe")]
     for network, arms in SWAPPED.items():
         told = [Told(*arm) for arm in arms]
-        rows.append((network, *(f"{of_recipe.mean} %, {of_recipe.held} hold" for of_recipe in told)))
+        rows.append((network, *(f"{of_recipe.mean} %, {of_recipe.held} hold 99.4 %" for of_recipe in told)))
     return table(*rows)
 
 
@@ -190,7 +190,7 @@ def changes_table(*changes):
     studies = {name: read_named(name) for name, _ in changes}
     comparisons = sum(len(study.arms) - 1 for study in studies.values())
     target = next(iter(studies.values())).target
-    rows = [("change", "final epoch, points", f"lowest of the last {target.last_epochs}, points", "hold")]
+    rows = [("change", "final epoch, points", f"lowest of the last {target.last_epochs}, points", "hold 99.4 %")]
     for study, name in changes:
         whole, arm = next(iter(studies[study].arms.values())), studies[study].arms[name]
         final = paired_difference(arm.finals, whole.finals)
