@@ -156,7 +156,8 @@ def save_networks(runs, data, settings):
     except TypeError as error:
         print(f"No page is written: {error}")
     reader, image = next(iter(readers.values())), data.eval_images[:1]
-    figure = figures.reading(_given(reader, image) | _maps(reader, image), reader.probabilities(image))
+    logits, _ = reader.logits_and_distance(image)  # a network of a smoke run may know no digit yet: no warning of that
+    figure = figures.reading(_given(reader, image) | _maps(reader, image), logits[0].softmax(0).tolist())
     _show(figure, folder / "reading.png")
     print("Written:", ", ".join(map(shown, [*written, folder / "reading.png"])))
     return readers

@@ -53,5 +53,5 @@ def test_a_search_is_evidence_and_a_second_one_repeats_it(command, tmp_path):
 
 def test_a_file_that_declares_no_search(tmp_path):
     path = write_evidence(Evidence("a", {}, (100,), search={"space": {}}), tmp_path / "a.json")
-    with pytest.raises(ValueError, match="it lacks network, recipe, sampler_seed, trials"):
+    with pytest.raises(ValueError, match="its search lacks network, recipe, sampler_seed, trials"):
         search(path)
