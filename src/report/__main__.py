@@ -36,6 +36,7 @@ def texts():
         "search": "\n\n".join(map(text.search_table, studies(kind="search"))),
         "records": text.records_table(),
         "single_runs": text.single_runs_table(),
+        "seeds_of_step_1": text.claims_table(text.STEP_1, "../results"),
         "seeds_of_step_2": text.claims_table(text.STEP_2, "../results"),
         "swapped": text.swapped_table(),
         "changes": text.changes_table(*text.CHANGES),

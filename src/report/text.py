@@ -32,7 +32,8 @@ EARLIER = (
     ("Model_8, raw images", "raw_images", "Model_8, raw images"),
     ("Model_9's plan, 3,998 parameters", "model_9", "3,998 parameters"),
 )
-# The table of Step 2.
+# The tables of Steps 1 and 2.
+STEP_1 = (("Model_3", "model_3", "Model_3"),)
 STEP_2 = tuple(
     (name, "published_models", name) for name in ("Model_4", "Model_5", "Model_6", "Model_6, learning-rate decay")
 )
