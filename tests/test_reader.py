@@ -101,7 +101,7 @@ def test_distance_is_mahalanobis_to_the_nearest_class():
 
 
 def odd(kind):
-    """Draw what is no digit, from a few positions and angles: 28 x 28, as MNIST's are made."""
+    """Draw what is no digit, at a few angles: pictures of 280 x 280 pixels."""
     shapes = {
         "cross": [[(-1, -1), (1, 1)], [(-1, 1), (1, -1)]],
         "zigzag": [[(-0.8, -1), (0.8, -0.6), (-0.8, -0.2), (0.8, 0.2), (-0.8, 0.6), (0.8, 1)]],

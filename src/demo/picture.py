@@ -212,7 +212,7 @@ def local_contrast(ink):
 def single_mark(ink, raw):
     """Return where the one digit is, as booleans (height, width). Raises PictureError where there is none, or more.
 
-    `raw` is the ink before `local_contrast`, by which faint marks are told.
+    `raw` is the ink before `local_contrast`, by which faint marks are recognised.
     """
     low = ink > LOW
     labels, count = ndimage.label(ndimage.binary_dilation(low, iterations=2), np.ones((3, 3)))

@@ -113,9 +113,8 @@ def augment(images, generator, *, rotation=0.0, translation=0.0, scale=0.0, shea
     displacement = None
     if elastic:
         points = elastic * (2 * torch.rand(len(images), 2, GRID**2, generator=generator) - 1)
-        displacement = (points.to(device, non_blocking=True) @ _influence(*size, device, points.dtype)).view(
-            -1, 2, *size
-        )
+        points = points.to(device, non_blocking=True)
+        displacement = (points @ _influence(*size, device, points.dtype)).view(-1, 2, *size)
     return affine(
         images,
         angle=draw[0] * rotation,

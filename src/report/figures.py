@@ -325,8 +325,7 @@ def overview(steps):
         first = len(ticks)
         for name, arm in evidence.arms.items():
             at = len(ticks)
-            for run in arm.runs:
-                last = [epoch.accuracy for epoch in run.history[-evidence.target.last_epochs :]]
+            for last in arm.counted(evidence.target).values():
                 across = [at + 0.1 * (k - len(last) + 1) for k in range(len(last))]
                 axis.scatter(across, last, s=26, color=_colour(name), alpha=0.6, linewidths=0)
                 axis.scatter([at], last[-1:], s=70, facecolors="none", edgecolors=INK, linewidths=1.2)

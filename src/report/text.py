@@ -8,7 +8,6 @@ import textwrap
 
 from src import model as models
 from src.evidence.intervals import (
-    differences_to_first,
     fishers_p,
     mean_over_seeds,
     paired_difference,
@@ -97,6 +96,13 @@ def interval_text(mean):
     return f"{mean.low:.3f} to {mean.high:.3f}"
 
 
+def gaps_to_first(study, name):
+    """Return the Means of an arm's differences to its study's first arm, of the final epoch and of the lowest."""
+    arm, first = study.arms[name], next(iter(study.arms.values()))
+    lowest = (each.lowest_by_seed(study.target) for each in (arm, first))
+    return paired_difference(arm.finals, first.finals), paired_difference(*lowest)
+
+
 def gap_text(mean):
     """Write a difference and its 95 % interval."""
     return f"{mean.mean:+.3f} ({interval_text(mean)})"
@@ -178,8 +184,8 @@ def swapped_table():
     """Write how two networks end by either's recipe: the mean, and how many runs hold."""
     rows = [("", "Model_5's recipe", "Model_8's recipe")]
     for network, arms in SWAPPED.items():
-        told = [Told(*arm) for arm in arms]
-        rows.append((network, *(f"{of_recipe.mean} %, {of_recipe.held} hold 99.4 %" for of_recipe in told)))
+        texts = [ArmText(*arm) for arm in arms]
+        rows.append((network, *(f"{of_recipe.mean} %, {of_recipe.held} hold 99.4 %" for of_recipe in texts)))
     return table(*rows)
 
 
@@ -193,11 +199,9 @@ def changes_table(*changes):
     target = next(iter(studies.values())).target
     rows = [("change", "final epoch, points", f"lowest of the last {target.last_epochs}, points", "hold 99.4 %")]
     for study, name in changes:
-        whole, arm = next(iter(studies[study].arms.values())), studies[study].arms[name]
-        final = paired_difference(arm.finals, whole.finals)
-        lowest = paired_difference(arm.lowest_by_seed(target), whole.lowest_by_seed(target))
-        gaps = (f"**{gap_text(gap)}**" if comparisons * gap.p < 0.05 else gap_text(gap) for gap in (final, lowest))
-        rows.append((name, *gaps, held_text(arm, target)))
+        gaps = gaps_to_first(studies[study], name)
+        cells = (f"**{gap_text(gap)}**" if comparisons * gap.p < 0.05 else gap_text(gap) for gap in gaps)
+        rows.append((name, *cells, held_text(studies[study].arms[name], target)))
     return table(*rows)
 
 
@@ -360,16 +364,13 @@ def changes_lines(study, comparisons=1):
 
     p is that of a paired t-test, times the number of comparisons that are read together (Bonferroni's correction).
     """
-    arms, target = study.arms, study.target
-    final = differences_to_first({name: arm.finals for name, arm in arms.items()})
-    lowest = differences_to_first({name: arm.lowest_by_seed(target) for name, arm in arms.items()})
-    width = max(map(len, arms))
+    first, width = next(iter(study.arms)), max(map(len, study.arms))
     p = f"p x {comparisons}" if comparisons > 1 else "p"
-    heads = "final minus the first", f"lowest of {target.last_epochs}, likewise"
+    heads = "final minus the first", f"lowest of {study.target.last_epochs}, likewise"
     yield f"{'':{width}}  mean, %" + "".join(f"  {head:26}  {p:6}" for head in heads).rstrip()
-    for name, arm in arms.items():
+    for name, arm in study.arms.items():
         row = f"{name:{width}}  {mean_of(arm).mean:7.3f}"
-        for gap in (found[name] for found in (final, lowest) if name in found):
+        for gap in gaps_to_first(study, name) if name != first else ():
             chance = min(1, comparisons * gap.p)
             row += f"  {gap_text(gap):26}  {'<0.001' if chance < 0.001 else f'{chance:.2g}':6}"
         yield row.rstrip()
@@ -418,7 +419,7 @@ def outside_lines(outside):
 # ---------------------------------------------------------------- numbers in prose
 
 
-class Told:
+class ArmText:
     """One arm, for numbers in prose: every attribute is text."""
 
     def __init__(self, study, name=""):
@@ -447,11 +448,11 @@ class Told:
 
     def lowest_minus(self, other):
         """Return the same for each run's lowest epoch of those that count."""
-        return _gap(*(told._arm.lowest_by_seed(self._study.target) for told in (self, other)))
+        return _gap(*(text._arm.lowest_by_seed(self._study.target) for text in (self, other)))
 
     def fisher(self, other):
         """Return p of Fisher's exact test that as many runs hold here as in another arm, as text."""
-        counts = ((told._arm.held(told._study.target), len(told._arm.runs)) for told in (self, other))
+        counts = ((text._arm.held(text._study.target), len(text._arm.runs)) for text in (self, other))
         return f"{fishers_p(*next(counts), *next(counts)):.2g}"
 
     def held_at(self, percent):
@@ -470,7 +471,7 @@ def vocabulary():
     holding = [run for run in comparable if min(run.accuracies[-Target().last_epochs :]) >= 99.4]
     benchmark = json.loads((RESULTS / "benchmark.json").read_text(encoding="utf-8"))
     return {
-        "arm": Told,
+        "arm": ArmText,
         "benchmark": benchmark | {"sooner": f"{sooner(benchmark):.0f}"},
         "outside": {
             name: {part: f"{statistics.mean(values):.2f}" for part, values in found.items()}

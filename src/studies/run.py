@@ -109,7 +109,8 @@ def fit_all(jobs, fresh=False):
             key = futures.pop(future)
             try:
                 trained = ray.get(future)
-                keep(trained, *jobs[key])
+                if folder is None:  # else `fit` has kept it here
+                    keep(trained, *jobs[key])
                 yield key, trained
             except (ray.exceptions.RayTaskError, ray.exceptions.RayError) as error:
                 yield key, error
