@@ -157,7 +157,7 @@ def save_networks(runs, data, settings):
         print(f"No page is written: {error}")
     reader, image = next(iter(readers.values())), data.eval_images[:1]
     logits, _ = reader.logits_and_distance(image)  # a network of a smoke run may know no digit yet: no warning of that
-    figure = figures.reading(_given(reader, image) | _maps(reader, image), logits[0].softmax(0).tolist())
+    figure = figures.reading(_given(reader, image) | _layer_maps(reader, image), logits[0].softmax(0).tolist())
     _show(figure, folder / "reading.png")
     print("Written:", ", ".join(map(shown, [*written, folder / "reading.png"])))
     return readers
@@ -234,7 +234,7 @@ def _given(reader, image):
 
 
 @torch.no_grad()
-def _maps(reader, image):
+def _layer_maps(reader, image):
     """Return panels for figures.reading: the maps of the last layer of each size."""
     maps, last = normalise(preprocess(image, reader.recipe, reader.statistics), reader.statistics), {}
     for layer in reader.model.to(image.device):

@@ -114,15 +114,14 @@ def test_ours_lie_above_every_public_run_but_two():
 
 
 def test_benchmark_is_of_todays_programs():
-    timed = json.loads((RESULTS / "benchmark.json").read_text(encoding="utf-8"))["programs"]
+    _, timed = benchmark.read_benchmark()
     recipes = {name: arm.recipe for name, arm in STUDIES[benchmark.STUDY].arms.items()}
     assert list(timed) == list(benchmark.programs()), "run python -m src.studies.benchmark on a quiet machine"
     for name, found in timed.items():
-        epochs = found["epochs"]
-        assert len(epochs) == len(found["correct"])
-        assert name not in recipes or len(epochs) == recipes[name].epochs
-        assert sum(epochs) == pytest.approx(statistics.median(found["runs"]), abs=0.06)
-        assert len(found["runs"]) == (benchmark.REPEATS if len(epochs) <= benchmark.SHORT else 1)
+        assert len(found.epochs) == len(found.correct)
+        assert name not in recipes or len(found.epochs) == recipes[name].epochs
+        assert found.seconds == pytest.approx(statistics.median(found.runs), abs=0.06)
+        assert len(found.runs) == (benchmark.REPEATS if len(found.epochs) <= benchmark.SHORT else 1)
 
 
 def test_outside_adds_up():

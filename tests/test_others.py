@@ -5,6 +5,7 @@ import torch
 from torch.utils.data import Subset
 
 from src.studies import others
+from src.studies.benchmark import Timed
 
 
 @pytest.mark.parametrize("network", [others.PyTorch_Example, others.Train_MNIST_Fast])
@@ -32,3 +33,9 @@ def test_train_mnist_fast_reaches_what_is_published(real_root, monkeypatch):
     monkeypatch.setenv("MNIST_ROOT", str(real_root))
     ((_, correct),) = others.train_mnist_fast(0)
     assert 9_880 <= correct <= 9_930
+
+
+def test_seconds_until_a_score_are_those_of_all_epochs_up_to_it():
+    timed = Timed(1, 1, [3.0, 4.0, 5.0], [9_800, 9_950, 9_930])
+    assert (timed.seconds, timed.seconds_until(9_800), timed.seconds_until(9_940)) == (12, 3, 7)
+    assert timed.seconds_until(9_960) is None

@@ -12,18 +12,21 @@ from tests.helpers import EVERYTHING, HELD, LOST, arm, evidence, run
 
 def test_target_asks_for_each_of_the_last_epochs():
     target = Target()
-    assert target.held(run(*HELD), 7_999)
-    assert not target.held(run(*HELD), 8_000)
-    assert not target.held(run(*HELD[:3], 9_939, *HELD[4:]), 7_000)
-    assert target.held(run(9_000, 9_939, *HELD[2:]), 7_000)  # before the last five nothing counts
-    assert not target.held(run(9_950, 9_950, 9_950, 9_950), 7_000)  # five were never shown
-    assert not target.held(run(*[9_950] * 16), 7_000)  # one epoch too many
-    assert Target(max_parameters=None).held(run(*HELD), 10**9)
-    assert Target(last_epochs=4).held(run(9_950, 9_950, 9_950, 9_950), 7_000)  # one changed line
+    assert target.met_by(run(*HELD), 7_999)
+    assert not target.met_by(run(*HELD), 8_000)
+    assert not target.met_by(run(*HELD[:3], 9_939, *HELD[4:]), 7_000)
+    assert target.met_by(run(9_000, 9_939, *HELD[2:]), 7_000)  # before the last five nothing counts
+    assert not target.met_by(run(9_950, 9_950, 9_950, 9_950), 7_000)  # five were never shown
+    assert not target.met_by(run(*[9_950] * 16), 7_000)  # one epoch too many
+    assert Target(max_parameters=None).met_by(run(*HELD), 10**9)
+    assert Target(last_epochs=4).met_by(run(9_950, 9_950, 9_950, 9_950), 7_000)  # one changed line
 
 
 def test_what_is_written_comes_back(tmp_path):
-    runs = [run(*HELD, threads=1, torch="2"), replace(run(*LOST, seed=1, threads=2, torch="2"), fit=Score(0.1, 9, 10))]
+    runs = [
+        run(*HELD, threads=1, torch="2"),
+        replace(run(*LOST, seed=1, threads=2, torch="2"), train_score=Score(0.1, 9, 10)),
+    ]
     more = run(*HELD, seed=2, threads=2, torch="2")
     before = Evidence(
         "study",
@@ -49,7 +52,7 @@ def test_what_follows_from_the_history_is_computed():
     assert (one.parameters, one.receptive_field) == (7_974, (32, 22))
     assert one.finals == {0: 99.51, 1: 99.31}
     assert one.counted(target)[1] == [99.4, 99.4, 99.5, 99.45, 99.31]
-    assert (one.lowest(target), one.held(target)) == (99.31, 1)
+    assert (one.lowest(target), one.holding(target)) == (99.31, 1)
 
 
 def test_a_study_without_runs_is_a_declaration():

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from src import ROOT
-from src.evidence.runs import RunStore, environment, fit, identity, keep, kept
+from src.evidence.runs import RunStore, environment, fit, identity, keep, kept_run
 from src.evidence.storage import seal, unseal
 from src.learn.data import load_dataset
 from src.learn.networks import named
@@ -101,7 +101,7 @@ def test_a_run_killed_before_it_was_filed_needs_no_training(data, tmp_path):
     expected = fit(Model_8, data, RECIPE, 0, folder=tmp_path / "whole")
     store = RunStore(Model_8, data, RECIPE, 0, tmp_path)
     for reached in epochs(new_model(Model_8, 0), data, RECIPE, 0):
-        store.keep_checkpoint({"environment": environment(data), "state": reached.save()})
+        store.keep_checkpoint({"environment": environment(data), "state": reached.state_dict()})
     run, seen = resumed(data, tmp_path)
     assert not seen
     assert [e.eval_loss for e in run.run.history] == [e.eval_loss for e in expected.run.history]
@@ -111,16 +111,16 @@ def test_a_run_killed_before_it_was_filed_needs_no_training(data, tmp_path):
 def test_the_fit_is_scored_in_evaluation_mode(data, tmp_path):
     trained = fit(Model_8, data, RECIPE, 0, folder=tmp_path)
     right = (trained.predict(data.train_images).argmax(1) == data.train_labels).sum()
-    assert (trained.run.fit.correct, trained.run.fit.total) == (right, 600)
-    assert fit(Model_8, data, RECIPE, 0, folder=tmp_path).run.fit == trained.run.fit
+    assert (trained.run.train_score.correct, trained.run.train_score.total) == (right, 600)
+    assert fit(Model_8, data, RECIPE, 0, folder=tmp_path).run.train_score == trained.run.train_score
 
 
 def test_a_run_from_another_machine_is_kept(data, tmp_path):
     job = (Model_8, data, RECIPE, 0)
-    assert kept(*job, folder=tmp_path / "here") is None
+    assert kept_run(*job, folder=tmp_path / "here") is None
     there = fit(*job, folder=tmp_path / "there")
     keep(there, *job, folder=tmp_path / "here")
-    here = kept(*job, folder=tmp_path / "here")
+    here = kept_run(*job, folder=tmp_path / "here")
     assert (here.run, here.kept) == (there.run, True)
     assert same_weights(there.model, here.model)
 

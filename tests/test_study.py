@@ -61,7 +61,7 @@ def evidence(folder, name, trial=False):
 
 
 def timeless(runs):
-    return [Run(run.seed, [e._replace(seconds=0) for e in run.history], {}, run.fit) for run in runs]
+    return [Run(run.seed, [e._replace(seconds=0) for e in run.history], {}, run.train_score) for run in runs]
 
 
 @pytest.mark.slow
@@ -152,7 +152,7 @@ cluster.shutdown()
 """
 WHERE = """
 import ray
-from src.studies.run import _connect
+from src.studies.cluster import _connect
 
 @ray.remote
 def where():

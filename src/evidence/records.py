@@ -32,7 +32,7 @@ class Target:
     max_epochs: int = 15
     max_parameters: int | None = 7999
 
-    def held(self, run, parameters):
+    def met_by(self, run, parameters):
         """Return whether a run meets the target; one shorter than `last_epochs` does not."""
         if not self.last_epochs <= len(run.history) <= self.max_epochs:
             return False
@@ -50,14 +50,14 @@ class Target:
 class Run:
     """One training: its seed, an Epoch for each epoch, the environment that it was made in.
 
-    `fit` is the final network's Score on the training images in evaluation mode, preprocessed and not augmented; None
-    where it was not measured.
+    `train_score` is the final network's Score on the training images in evaluation mode, preprocessed and not
+    augmented; None where it was not measured.
     """
 
     seed: int
     history: tuple
     environment: dict
-    fit: Score | None = None
+    train_score: Score | None = None
 
     @property
     def final(self):
@@ -93,9 +93,9 @@ class Arm:
         return {run.seed: run.final for run in self.runs}
 
     @property
-    def fits(self):
+    def train_accuracies(self):
         """The final accuracy on training images in evaluation mode in percent, by seed, where it was measured."""
-        return {run.seed: run.fit.accuracy for run in self.runs if run.fit}
+        return {run.seed: run.train_score.accuracy for run in self.runs if run.train_score}
 
     def counted(self, target):
         """Return the accuracies in percent of the epochs that the target asks for, by seed."""
@@ -109,9 +109,9 @@ class Arm:
         """Return the lowest accuracy, in percent, of all epochs that the target asks for."""
         return min(self.lowest_by_seed(target).values())
 
-    def held(self, target):
+    def holding(self, target):
         """Return how many runs meet the target."""
-        return sum(target.held(run, self.parameters) for run in self.runs)
+        return sum(target.met_by(run, self.parameters) for run in self.runs)
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def write_evidence(evidence, path):
     content |= {"search": evidence.search, "by": evidence.by, "environment": shared}
     content = {key: value for key, value in content.items() if value not in ("", {})}
     content["arms"] = {name: _arm_content(arm, shared) for name, arm in evidence.arms.items()}
-    one_line = r'\{\s+"epoch":[^}]*\}', r'"(?:seeds|fingerprint)": \[[^\]]*\]', r'"(?:fit|recipe)": \{[^}]*\}'
+    one_line = r'\{\s+"epoch":[^}]*\}', r'"(?:seeds|fingerprint)": \[[^\]]*\]', r'"(?:train_score|recipe)": \{[^}]*\}'
     write_json(path, content, one_line)
     return Path(path)
 
@@ -192,7 +192,8 @@ def _arm_content(arm, shared):
     runs = []
     for run in arm.runs:
         differs = {key: value for key, value in run.environment.items() if shared.get(key) != value}
-        content = {"seed": run.seed, "environment": differs, "fit": run.fit and run.fit._asdict()}
+        score = run.train_score and run.train_score._asdict()
+        content = {"seed": run.seed, "environment": differs, "train_score": score}
         content = {key: value for key, value in content.items() if value not in ({}, None)}
         runs.append(content | {"history": [epoch._asdict() for epoch in run.history]})
     content = {"network": arm.network, "recipe": arm.recipe.changed(), "fingerprint": list(arm.fingerprint)}
@@ -237,7 +238,7 @@ def _arm(content, shared):
             run["seed"],
             tuple(Epoch(**epoch) for epoch in run["history"]),
             shared | run.get("environment", {}),
-            Score(**run["fit"]) if "fit" in run else None,
+            Score(**run["train_score"]) if "train_score" in run else None,
         )
         for run in content.get("runs", [])
     )

@@ -64,7 +64,7 @@ def fit(network, data, recipe, seed, *, folder=KEPT, fresh=False, progress=None)
     return _trained(network, data, recipe, record, was_kept)
 
 
-def kept(network, data, recipe, seed, folder=KEPT):
+def kept_run(network, data, recipe, seed, folder=KEPT):
     """Return a run that `fit` kept, Trained, or None where there is none."""
     record = RunStore(network, data, recipe, seed, folder).finished()
     return record and _trained(network, data, recipe, record, True)
@@ -88,7 +88,7 @@ def _train(store, network, data, recipe, seed, progress):
         history = tuple(reached.history)
         # On a GPU there is no going on: only the processor's random stream is put back, not a GPU's.
         if data.train_images.device.type == "cpu":
-            store.keep_checkpoint({"environment": made_with, "state": reached.save()})
+            store.keep_checkpoint({"environment": made_with, "state": reached.state_dict()})
     score = evaluate(model, data.train_images, data.train_labels, recipe, data.statistics)
     record = _record(model, Run(seed, history, made_with, score))
     store.keep_finished(record)
@@ -101,7 +101,7 @@ def _record(model, run):
         "seed": run.seed,
         "environment": run.environment,
         "history": [epoch._asdict() for epoch in run.history],
-        "fit": run.fit._asdict(),
+        "train_score": run.train_score._asdict(),
         "model": model.state_dict(),
     }
 
@@ -112,7 +112,7 @@ def _trained(network, data, recipe, record, was_kept):
     model.load_state_dict(record["model"])
     model.to(data.train_images.device, memory_format=torch.channels_last)
     history = tuple(Epoch(**epoch) for epoch in record["history"])
-    run = Run(record["seed"], history, record["environment"], Score(**record["fit"]))
+    run = Run(record["seed"], history, record["environment"], Score(**record["train_score"]))
     return Trained(name_of(network), model.eval(), recipe, data.statistics, run, was_kept)
 
 

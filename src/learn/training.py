@@ -141,8 +141,8 @@ def epochs(model, data, recipe, seed, *, state=None, progress=None, precision=No
 
     `seed` decides the order of the images, the augmentation and dropout; for the initial weights see `new_model`. On a
     processor the same model, data, recipe, seed, versions and thread count give the same history to the last bit, but
-    for the seconds, also when training goes on from the `state` that `Training.save` returned earlier. In the end the
-    model is in evaluation mode and, with an EMA, holds the averaged weights.
+    for the seconds, also when training goes on from the `state` that `Training.state_dict` returned earlier. In the end
+    the model is in evaluation mode and, with an EMA, holds the averaged weights.
 
     `progress(history, epoch, fraction)` is called after each step and once more after each epoch. Raises
     FloatingPointError, after the epoch, where a loss was not finite.
@@ -155,7 +155,7 @@ def epochs(model, data, recipe, seed, *, state=None, progress=None, precision=No
     steps = math.ceil(count / recipe.batch_size)
     training = Training(model, recipe, steps, seed)
     if state:
-        training.load(state)
+        training.load_state_dict(state)
 
     for epoch in range(len(training.history) + 1, recipe.epochs + 1):
         started = time.perf_counter()
@@ -229,16 +229,16 @@ class Training:
         """Return the averaged model, or where the recipe has none the model itself."""
         return self.model if self.average is None else self.average
 
-    def save(self):
-        """Return what `load` needs. The tensors are the ones in use: write them before the next step."""
+    def state_dict(self):
+        """Return what `load_state_dict` needs. The tensors are the ones in use: write them before the next step."""
         return {
             "history": [epoch._asdict() for epoch in self.history],
             "parts": [part.state_dict() for part in self._parts()],
             "streams": [stream.get_state() for stream in self._streams()],
         }
 
-    def load(self, state):
-        """Go on from what `save` returned."""
+    def load_state_dict(self, state):
+        """Go on from what `state_dict` returned."""
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         for part, saved in zip(self._parts(), state["parts"], strict=True):
             part.load_state_dict(saved)

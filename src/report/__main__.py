@@ -16,6 +16,7 @@ from src import model as models
 from src.evidence.records import STEPS, path_to, read_named, steps, studies
 from src.evidence.storage import RESULTS, write
 from src.report import figures, text
+from src.studies.benchmark import read_benchmark
 
 TABLE = re.compile(r"(<!-- table: (\w+) -->).*?(<!-- /table -->)", re.DOTALL)
 NUMBER = re.compile(r"(<!-- = (.+?) -->).*?(<!-- / -->)", re.DOTALL)
@@ -26,13 +27,12 @@ DRAWN |= dict.fromkeys(("model_7", "layout", *text.ABLATIONS), figures.forest)
 
 def texts():
     """Return what README.md, the notebooks and the other texts with tables or numbers should say, by path."""
-    benchmark = json.loads((RESULTS / "benchmark.json").read_text(encoding="utf-8"))
     tables = {
         "claims": text.claims_table(text.CLAIMS),
         "earlier": text.claims_table(text.EARLIER),
         "network": f"```python\n{text.layer_lines(models.Model_8)}\n```",
         "steps": text.steps_table(steps()),
-        "speed": text.speed_table(benchmark),
+        "speed": text.speed_table(read_benchmark()[1]),
         "search": "\n\n".join(map(text.search_table, studies(kind="search"))),
         "records": text.records_table(),
         "single_runs": text.single_runs_table(),

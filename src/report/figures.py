@@ -378,12 +378,12 @@ def strip(evidence):
                 at_right = axis.get_yaxis_transform()
                 axis.text(1.01, mean.mean, says, transform=at_right, fontsize=9, color=colour, va="center")
             else:
-                says = f"{name}\nmean {mean.mean:.3f} %\n{arm.held(target)} of {len(by_seed)} {verb} {line:.1f} %"
+                says = f"{name}\nmean {mean.mean:.3f} %\n{arm.holding(target)} of {len(by_seed)} {verb} {line:.1f} %"
                 axis.text((first + at) / 2, 1.02, says, transform=axis.get_xaxis_transform(), ha="center", fontsize=9)
         at += 1 + gap
     if len(arms) == 1:
         ((name, arm),) = arms.items()
-        _claim(axis, f"{name}: {arm.held(target)} of {len(arm.runs)} runs {verb} {line:.1f} % in {which}")
+        _claim(axis, f"{name}: {arm.holding(target)} of {len(arm.runs)} runs {verb} {line:.1f} % in {which}")
     axis.axhline(line, color=INK, linewidth=1, linestyle="--")
     says = f"target\n{line:.1f} %"
     axis.text(1.01, line, says, transform=axis.get_yaxis_transform(), fontsize=9, color=INK, va="center")
@@ -413,7 +413,7 @@ def epoch_by_epoch(evidence, labels):
         arm = evidence.arms[name]
         values = np.array([[epoch.accuracy for epoch in run.history] for run in arm.runs])
         numbers = range(1, values.shape[1] + 1)
-        says = f"{label}: {arm.held(target)} of {len(arm.runs)} runs hold {line:.1f} %"
+        says = f"{label}: {arm.holding(target)} of {len(arm.runs)} runs hold {line:.1f} %"
         axis.plot(numbers, values.mean(0), color=colour, marker=".", linewidth=1.6, label=says)
         axis.fill_between(numbers, values.min(0), values.max(0), color=colour, alpha=0.2, linewidth=0)
     last = len(numbers)
@@ -449,7 +449,7 @@ def forest(evidence):
             colours.add(colour)
             axis.plot([low, high], [at, at], color=colour, linewidth=2)
             axis.scatter([mean], [at], s=36, color=colour, zorder=2)
-        labels.append(f"{value}, {arm.held(target)} of {len(arm.runs)} hold")
+        labels.append(f"{value}, {arm.holding(target)} of {len(arm.runs)} hold")
     clear, faint = "the interval excludes zero (not corrected)", "no measurable effect on the final epoch"
     for colour, says in ((CLEAR, clear), (FAINT, faint)):
         if colour in colours:

@@ -56,7 +56,7 @@ def check_parameters(
         if not isinstance(known.get(name, ""), str):
             what = "file" if name == "digit" else "folder"
             raise ValueError(f"{name} must be a {what}'s name or empty, got {known[name]!r}")
-    picture = _path("digit", known.get("digit"))
+    picture = _resolved("digit", known.get("digit"))
     if picture:
         as_mnist(picture)  # a bad picture is refused before hours are spent
     if device not in ("auto", "cpu", "cuda"):
@@ -70,8 +70,8 @@ def check_parameters(
         epochs=epochs,
         batch_size=batch_size,
         device=torch.device(device),
-        data_dir=_path("data_dir", data_dir),
-        results_dir=_path("results_dir", results_dir),
+        data_dir=_resolved("data_dir", data_dir),
+        results_dir=_resolved("results_dir", results_dir),
         train_limit=train_limit or None,
         fresh=fresh,
         digit=picture,
@@ -83,7 +83,7 @@ def _check_whole(name, value, lowest, highest):
         raise ValueError(f"{name} must be a whole number from {lowest} to {highest}, got {value!r}")
 
 
-def _path(name, value):
+def _resolved(name, value):
     """Return the path that a parameter names, from the checkout on; None for an empty one."""
     try:
         return ROOT / Path(value).expanduser() if value else None

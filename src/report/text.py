@@ -16,7 +16,7 @@ from src.evidence.intervals import (
 from src.evidence.records import Target, path_to, read_named, seed_numbers
 from src.evidence.storage import RESULTS
 from src.studies import contest, public
-from src.studies.benchmark import COMMON_LOOP
+from src.studies.benchmark import COMMON_LOOP, read_benchmark
 
 # README's first table: its label, the study, the arm; all of confirmation seeds.
 CLAIMS = (
@@ -88,7 +88,7 @@ def accuracy_text(values):
 
 def held_text(arm, target):
     """Write in how many runs the target is met."""
-    return f"{arm.held(target)}\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}{len(arm.runs)}"
+    return f"{arm.holding(target)}\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}{len(arm.runs)}"
 
 
 def interval_text(mean):
@@ -115,7 +115,7 @@ def mean_of(arm):
 
 def rate_text(arm, target):
     """Write the 95 % interval of the rate of runs that meet the target."""
-    low, high = pass_rate_interval(arm.held(target), len(arm.runs))
+    low, high = pass_rate_interval(arm.holding(target), len(arm.runs))
     return f"{100 * low:.0f} to {100 * high:.0f} %"
 
 
@@ -151,7 +151,7 @@ def card_table(step):
         )
     ]  # fmt: skip
     for name, arm in step.arms.items():
-        training = [run.fit.accuracy if run.fit else run.history[-1].train_accuracy for run in arm.runs]
+        training = [run.train_score.accuracy if run.train_score else run.history[-1].train_accuracy for run in arm.runs]
         published = f"{public.rebuilt()[name]:.2f}" if name in public.rebuilt() else ""
         rows.append(
             (
@@ -249,7 +249,7 @@ def steps_table(steps):
         number, target = step.name.removeprefix("Step"), step.target
         link = f"[{number}](notebooks/{step.name}.ipynb)"
         for name, arm in step.arms.items():
-            held = "yes" if arm.held(target) == len(arm.runs) else "no"
+            held = "yes" if arm.holding(target) == len(arm.runs) else "no"
             rows.append(
                 (
                     link, name, f"{held} ({100 * target.accuracy:.1f})", accuracy_text(arm.finals.values()),
@@ -284,35 +284,24 @@ def with_error(values, digits):
     return f"{mean.mean:.{digits}f} ± {mean.sd / len(values) ** 0.5:.{digits}f}"
 
 
-def speed_table(benchmark):
-    """Write the table of results/benchmark.json."""
+def speed_table(programs):
+    """Write the table of results/benchmark.json: `programs` maps a name to each Timed."""
     rows = [
         (
             "program", "parameters", "epochs", "accuracy, %", "seconds", "seconds to 99.0 %", "seconds to 99.4 %",
             "peak memory, MiB",
         )
     ]  # fmt: skip
-    for name, timed in benchmark["programs"].items():
+    for name, timed in programs.items():
+        until = (timed.seconds_until(correct) for correct in (9_900, 9_940))
         rows.append(
             (
-                name, f"{timed['parameters']:,}", str(len(timed["epochs"])), f"{timed['correct'][-1] / 100:.2f}",
-                f"{sum(timed['epochs']):,.0f}", seconds_until(timed, 9_900), seconds_until(timed, 9_940),
-                f"{timed['peak_memory_mib']:,}",
+                name, f"{timed.parameters:,}", str(len(timed.epochs)), f"{timed.correct[-1] / 100:.2f}",
+                f"{timed.seconds:,.0f}", *("–" if seconds is None else f"{seconds:.0f}" for seconds in until),
+                f"{timed.peak_memory_mib:,}",
             )
         )  # fmt: skip
     return table(*rows, right=range(1, 8))
-
-
-def seconds_until(timed, correct):
-    """Write after how many seconds a program of results/benchmark.json had so many test images right; "–" if never."""
-    reached = (sum(timed["epochs"][: at + 1]) for at, count in enumerate(timed["correct"]) if count >= correct)
-    return next((f"{seconds:.0f}" for seconds in reached), "–")
-
-
-def sooner(benchmark):
-    """Return how many times as long as our first program the assignment's common loop takes, for all its epochs."""
-    seconds = {name: sum(timed["epochs"]) for name, timed in benchmark["programs"].items()}
-    return seconds[COMMON_LOOP] / next(iter(seconds.values()))
 
 
 def layer_lines(model_class):
@@ -338,7 +327,7 @@ def step_lines(step, compare=True):
     for name, arm in step.arms.items():
         yield (
             f"{name:8}  {arm.parameters:>10,}  {accuracy_text(arm.finals.values()):>14}  {arm.lowest(target):>23.2f}  "
-            f"{arm.held(target)} of {len(arm.runs)} runs"
+            f"{arm.holding(target)} of {len(arm.runs)} runs"
         )
         if compare and (published := published_text(name, arm)):
             yield f"{'':8}  {published}"
@@ -354,7 +343,7 @@ def seeds_lines(studies):
             yield (
                 f"{name:{width}}  {seed_numbers(arm.finals):5}  {len(arm.runs[0].history):>6}"
                 f"  {mean.mean:.3f}   {interval_text(mean)}  {mean.sd:.3f}"
-                f"  {arm.lowest(study.target):6.2f}  {arm.held(study.target)} of {len(arm.runs)} "
+                f"  {arm.lowest(study.target):6.2f}  {arm.holding(study.target)} of {len(arm.runs)} "
                 f"({rate_text(arm, study.target)})"
             )
 
@@ -431,7 +420,7 @@ class ArmText:
         self.held = held_text(self._arm, target)
         self.lowest = f"{self._arm.lowest(target):.2f}"
         self.parameters = f"{self._arm.parameters:,}"
-        self.fit = accuracy_text(self._arm.fits.values())  # on the training images
+        self.training = accuracy_text(self._arm.train_accuracies.values())  # on the training images
         counted = self._arm.counted(target).values()
         self.scatter = f"{statistics.mean(map(statistics.pstdev, counted)):.3f}"  # of a run's counted epochs
 
@@ -452,7 +441,7 @@ class ArmText:
 
     def fisher(self, other):
         """Return p of Fisher's exact test that as many runs hold here as in another arm, as text."""
-        counts = ((text._arm.held(text._study.target), len(text._arm.runs)) for text in (self, other))
+        counts = ((text._arm.holding(text._study.target), len(text._arm.runs)) for text in (self, other))
         return f"{fishers_p(*next(counts), *next(counts)):.2g}"
 
     def held_at(self, percent):
@@ -469,10 +458,11 @@ def vocabulary():
     """Return the names that an expression in a text may use."""
     comparable = [run for run in public.runs() if run.keeps_to_the_assignment]
     holding = [run for run in comparable if min(run.accuracies[-Target().last_epochs :]) >= 99.4]
-    benchmark = json.loads((RESULTS / "benchmark.json").read_text(encoding="utf-8"))
+    made_with, programs = read_benchmark()
+    sooner = programs[COMMON_LOOP].seconds / next(iter(programs.values())).seconds
     return {
         "arm": ArmText,
-        "benchmark": benchmark | {"sooner": f"{sooner(benchmark):.0f}"},
+        "benchmark": {"environment": made_with, "sooner": f"{sooner:.0f}"},
         "outside": {
             name: {part: f"{statistics.mean(values):.2f}" for part, values in found.items()}
             for name, found in outside_accuracies(read_outside()).items()

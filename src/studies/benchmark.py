@@ -7,11 +7,13 @@ counts. For Linux, where peak memory is in KiB.
 """
 
 import functools
+import json
 import multiprocessing
 import resource
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from typing import NamedTuple
 
 from src.evidence.records import read_named
 from src.evidence.runs import environment
@@ -21,10 +23,35 @@ from src.learn.training import epochs, new_model
 from src.model import Model_8
 from src.studies import others
 
+PATH = RESULTS / "benchmark.json"
 STUDY = "three_epochs_confirmation"  # whose recipes are ours
 SHORT, REPEATS = 3, 3  # epochs, and how often a run of so few is made
 SEED = 0
 COMMON_LOOP = "the assignment's common loop"
+
+
+class Timed(NamedTuple):
+    """A training that was timed.
+
+    `epochs` holds the seconds of each epoch, `correct` how many of the 10,000 test images are read after it, `runs` the
+    seconds of every repetition. The memory includes that of the largest data worker.
+    """
+
+    parameters: int
+    peak_memory_mib: int
+    epochs: list
+    correct: list
+    runs: list = ()
+
+    @property
+    def seconds(self):
+        """Of all epochs."""
+        return sum(self.epochs)
+
+    def seconds_until(self, correct):
+        """Return the seconds until so many test images are read; None where that never happens."""
+        reached = (sum(self.epochs[: at + 1]) for at, count in enumerate(self.correct) if count >= correct)
+        return next(reached, None)
 
 
 def our_loop(recipe, seed):
@@ -44,27 +71,25 @@ def programs():
 
 
 def timed(program):
-    """Run a program; return the seconds of each epoch, its scores, its parameters and the process's peak memory in MiB.
-
-    The memory includes that of the largest data worker.
-    """
+    """Run a program, and return it Timed."""
     seconds, correct, started = [], [], time.perf_counter()
     for model, score in program(SEED):  # noqa: B007 (the last is used)
         seconds.append(round(time.perf_counter() - started - sum(seconds), 2))
         correct.append(score)
     peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return {
-        "parameters": sum(weights.numel() for weights in model.parameters()),
-        "peak_memory_mib": round(peak / 1024),
-        "epochs": seconds,
-        "correct": correct,
-    }
+    return Timed(sum(weights.numel() for weights in model.parameters()), round(peak / 1024), seconds, correct)
 
 
 def in_a_process(program):
     """Return timed(program), run in a fresh process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         return process.submit(timed, program).result()
+
+
+def read_benchmark():
+    """Return the environment of results/benchmark.json, and each program by name, Timed."""
+    content = json.loads(PATH.read_text(encoding="utf-8"))
+    return content["environment"], {name: Timed(**program) for name, program in content["programs"].items()}
 
 
 def main():
@@ -76,12 +101,13 @@ def main():
     found = {}
     for name, program in programs().items():
         runs = [in_a_process(program)]
-        if len(runs[0]["epochs"]) <= SHORT:
+        if len(runs[0].epochs) <= SHORT:
             runs += [in_a_process(program) for _ in range(REPEATS - 1)]
-        runs.sort(key=lambda run: sum(run["epochs"]))
-        found[name] = runs[len(runs) // 2] | {"runs": [round(sum(run["epochs"]), 1) for run in runs]}
-        print(f"{name}: {found[name]['runs']} s, {found[name]['correct'][-1] / 100:.2f} %", flush=True)
-    write_json(RESULTS / "benchmark.json", {"environment": environment(data), "programs": found}, (r"\[[^\]]*\]",))
+        runs.sort(key=lambda run: run.seconds)
+        found[name] = runs[len(runs) // 2]._replace(runs=[round(run.seconds, 1) for run in runs])
+        print(f"{name}: {found[name].runs} s, {found[name].correct[-1] / 100:.2f} %", flush=True)
+    programs_of = {name: program._asdict() for name, program in found.items()}
+    write_json(PATH, {"environment": environment(data), "programs": programs_of}, (r"\[[^\]]*\]",))
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def entries():
     return ours + [entry_of(study) for study in studies() if study.by and study.split == "test"]
 
 
-def fits(arm, parameters, epochs):
+def qualifies(arm, parameters, epochs):
     """Say whether an arm is within a size and a number of epochs; it need not have runs yet."""
     return arm.parameters <= parameters and arm.recipe.epochs <= epochs
 
@@ -77,7 +77,9 @@ def best(of, parameters, epochs):
 
     One with too few seeds stands only where there is no other.
     """
-    return max((e for e in of if fits(e.arm, parameters, epochs)), key=lambda e: (e.counts, e.mean.mean), default=None)
+    return max(
+        (e for e in of if qualifies(e.arm, parameters, epochs)), key=lambda e: (e.counts, e.mean.mean), default=None
+    )
 
 
 def categories():
@@ -95,7 +97,7 @@ def p_value(new, old):
 def verdicts(entry, others):
     """Write for each category that an Entry fits in whether it is a record."""
     for name, parameters, epochs in categories():
-        if not fits(entry.arm, parameters, epochs):
+        if not qualifies(entry.arm, parameters, epochs):
             continue
         old = best(others, parameters, epochs)
         if not entry.counts:
@@ -111,7 +113,7 @@ def verdicts(entry, others):
 def refused(study):
     """Say which rule a submitted study breaks, as far as its file and the commits show it; None where it keeps all."""
     entry, file = entry_of(study), path_to(study.name).relative_to(ROOT).as_posix()
-    if not any(fits(entry.arm, parameters, epochs) for _, parameters, epochs in categories()):
+    if not any(qualifies(entry.arm, parameters, epochs) for _, parameters, epochs in categories()):
         return f"{entry.arm.parameters:,} parameters, {entry.arm.recipe.epochs} epochs: too many for every category"
     if len(study.seeds) < LEAST_SEEDS:
         return f"{len(study.seeds)} seeds are fewer than {LEAST_SEEDS}: declare more before any of them runs"

@@ -7,39 +7,22 @@ Only a complete study on all of MNIST replaces the file; anything less goes to .
 """
 
 import argparse
-import logging
-import os
 import re
-import shutil
-import signal
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
-import ray
-import torch
-
-from src import ROOT, shown
+from src import shown
 from src.evidence.fingerprint import fingerprinted
 from src.evidence.records import read_evidence, write_evidence
-from src.evidence.runs import fit, git_commit, keep, kept
 from src.evidence.storage import KEPT, TRIAL, check_writable
-from src.learn.data import DataError, load_dataset
+from src.learn.data import load_dataset
 from src.learn.networks import named
+from src.studies.cluster import ended_in_a_sentence, fit_all
 
-THREADS = 1  # two runs with a thread each get more done than one run with two
 MOST_SEEDS = 1000
-RETRIES = 4  # of a run whose machine is lost
-JOIN_SECONDS = 20
-ADDRESS = os.environ.get("RAY_ADDRESS") or "local"
-
-
-class ClusterError(RuntimeError):
-    """Say in one sentence why no cluster could be reached."""
 
 
 def run_study(path, seeds=None, train_limit=None, fresh=False):
@@ -84,84 +67,6 @@ def write_found(found, path, is_evidence):
     if is_evidence:
         return write_evidence(fingerprinted(found, load_dataset()), path)
     return write_evidence(found, TRIAL / path.name)
-
-
-def fit_all(jobs, fresh=False):
-    """Call `fit` for each of `jobs`, a dict of (network, data, recipe, seed), by Ray's processes, and keep the runs.
-
-    Ray is started, or the cluster at RAY_ADDRESS joined, when the first run needs it, until this program ends. Yields
-    each job's key, and the Trained run or the exception that it ended with, as they come. Raises ClusterError.
-    """
-    futures, folder = {}, KEPT if ADDRESS == "local" else None
-    for key, job in jobs.items():
-        if not fresh and (trained := kept(*job)):
-            yield key, trained
-            continue
-        if not ray.is_initialized():
-            _connect()
-        network, data, recipe, seed = job
-        if not futures:
-            shared = ray.put(data)
-        futures[_fit.remote(network, shared, recipe, seed, folder, fresh)] = key
-    try:
-        while futures:
-            (future,), _ = ray.wait(list(futures))
-            key = futures.pop(future)
-            try:
-                trained = ray.get(future)
-                if folder is None:  # else `fit` has kept it here
-                    keep(trained, *jobs[key])
-                yield key, trained
-            except (ray.exceptions.RayTaskError, ray.exceptions.RayError) as error:
-                yield key, error
-    except (KeyboardInterrupt, GeneratorExit):
-        ray.shutdown()  # before the futures are forgotten, or Ray prints the errors of runs that nobody waits for
-        raise
-
-
-@ray.remote(num_cpus=1, max_retries=RETRIES)
-def _fit(network, data, recipe, seed, folder, fresh):
-    torch.set_num_threads(THREADS)
-    return fit(network, data, recipe, seed, folder=folder or KEPT, fresh=fresh)  # on a cluster each machine's own
-
-
-def _connect():
-    """Start Ray here, or join the cluster at ADDRESS within 30 s, and send src/ to it."""
-    if ADDRESS != "local":
-        _try(ADDRESS)
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    variables = {"OMP_NUM_THREADS": str(THREADS), "MNIST_COMMIT": git_commit()}
-    with tempfile.TemporaryDirectory() as job:
-        shutil.copytree(ROOT / "src", f"{job}/src", ignore=shutil.ignore_patterns("__pycache__"))
-        try:
-            ray.init(
-                ADDRESS, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR,
-                runtime_env={"working_dir": job, "env_vars": variables},
-            )  # fmt: skip
-        except RuntimeError as error:
-            reason = (str(error).strip() or "no message").splitlines()[0]
-            raise ClusterError(f"Ray could not start ({reason}): wait until the machine is less busy") from None
-    signal.signal(signal.SIGTERM, stop)  # Ray has set one of its own
-
-
-def _try(address):
-    """Join the cluster from another process first: a dead address would hold ray.init for many minutes."""
-    program = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False)"
-    try:
-        if address.startswith("ray://"):
-            raise ClusterError(
-                f"RAY_ADDRESS is {address}: start the study on a machine of the cluster, with RAY_ADDRESS=auto"
-            )
-        subprocess.run([sys.executable, "-c", program, address], timeout=JOIN_SECONDS, capture_output=True, check=True)
-    except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
-        raise ClusterError(
-            f"RAY_ADDRESS is {address}, where no Ray cluster can be joined: correct it, start the cluster "
-            "(ray start --head), or unset it to use this machine alone"
-        ) from None
-
-
-def stop(*_):
-    raise KeyboardInterrupt
 
 
 class StudyProgress:
@@ -225,14 +130,8 @@ def main():
     parser.add_argument("--train-limit", type=int, help="a trial on the first N training images")
     parser.add_argument("--fresh", action="store_true", help="ignore kept runs and train anew")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, stop)
-    try:
+    with ended_in_a_sentence("study"):
         path, failed = run_study(arguments.file, arguments.seeds, arguments.train_limit, arguments.fresh)
-    except (ClusterError, DataError, OSError, ValueError) as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        print("Stopped; finished runs are kept. Start the study again: it resumes.", file=sys.stderr)
-        sys.exit(130)
     print(f"Written: {shown(path)}" if path else "No run was finished: nothing was written.")
     if failed:
         sys.exit(f"{len(failed)} runs failed. Start the study again: it retries them.")

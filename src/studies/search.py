@@ -10,9 +10,7 @@ rotation, translation, scale and shear together.
 """
 
 import argparse
-import signal
 import statistics
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +19,11 @@ import optuna
 from src import shown
 from src.evidence.records import Arm, read_evidence
 from src.evidence.storage import check_writable
-from src.learn.data import DataError, load_dataset
+from src.learn.data import load_dataset
 from src.learn.networks import named
 from src.learn.recipe import Recipe
-from src.studies.run import ClusterError, fit_all, stop, write_found
+from src.studies.cluster import ended_in_a_sentence, fit_all
+from src.studies.run import write_found
 
 BATCH = 4  # trials drawn at a time, so that the draws do not depend on which run ends first
 STRENGTH = ("rotation", "translation", "scale", "shear")
@@ -96,14 +95,8 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m src.studies.search", description=__doc__.split("\n")[0])
     parser.add_argument("file", type=Path, help="evidence that declares a search")
     path = parser.parse_args().file
-    signal.signal(signal.SIGTERM, stop)
-    try:
+    with ended_in_a_sentence("search"):
         written, order = search(path)
-    except (ClusterError, DataError, OSError, ValueError) as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        print("Stopped; finished runs are kept. Start the search again: it resumes.", file=sys.stderr)
-        sys.exit(130)
     print(f"Written: {shown(written)}; the best trial is {order[0]}")
 
 

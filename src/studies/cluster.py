@@ -1,0 +1,118 @@
+"""Runs side by side, one to a core: by Ray, on this machine or on the cluster at RAY_ADDRESS."""
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+import ray
+import torch
+
+from src import ROOT
+from src.evidence.runs import fit, git_commit, keep, kept_run
+from src.evidence.storage import KEPT
+from src.learn.data import DataError
+
+THREADS = 1  # two runs with a thread each get more done than one run with two
+RETRIES = 4  # of a run whose machine is lost
+JOIN_SECONDS = 20
+ADDRESS = os.environ.get("RAY_ADDRESS") or "local"
+
+
+class ClusterError(RuntimeError):
+    """Say in one sentence why no cluster could be reached."""
+
+
+def fit_all(jobs, fresh=False):
+    """Call `fit` for each of `jobs`, a dict of (network, data, recipe, seed), by Ray's processes, and keep the runs.
+
+    Ray is started, or the cluster at RAY_ADDRESS joined, when the first run needs it, until this program ends. Yields
+    each job's key, and the Trained run or the exception that it ended with, as they come. Raises ClusterError.
+    """
+    futures, folder = {}, KEPT if ADDRESS == "local" else None
+    for key, job in jobs.items():
+        if not fresh and (trained := kept_run(*job)):
+            yield key, trained
+            continue
+        if not ray.is_initialized():
+            _connect()
+        network, data, recipe, seed = job
+        if not futures:
+            shared = ray.put(data)
+        futures[_fit.remote(network, shared, recipe, seed, folder, fresh)] = key
+    try:
+        while futures:
+            (future,), _ = ray.wait(list(futures))
+            key = futures.pop(future)
+            try:
+                trained = ray.get(future)
+                if folder is None:  # else `fit` has kept it here
+                    keep(trained, *jobs[key])
+                yield key, trained
+            except (ray.exceptions.RayTaskError, ray.exceptions.RayError) as error:
+                yield key, error
+    except (KeyboardInterrupt, GeneratorExit):
+        ray.shutdown()  # before the futures are forgotten, or Ray prints the errors of runs that nobody waits for
+        raise
+
+
+@ray.remote(num_cpus=1, max_retries=RETRIES)
+def _fit(network, data, recipe, seed, folder, fresh):
+    torch.set_num_threads(THREADS)
+    return fit(network, data, recipe, seed, folder=folder or KEPT, fresh=fresh)  # on a cluster each machine's own
+
+
+def _connect():
+    """Start Ray here, or join the cluster at ADDRESS within 30 s, and send src/ to it."""
+    if ADDRESS != "local":
+        _try(ADDRESS)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    variables = {"OMP_NUM_THREADS": str(THREADS), "MNIST_COMMIT": git_commit()}
+    with tempfile.TemporaryDirectory() as job:
+        shutil.copytree(ROOT / "src", f"{job}/src", ignore=shutil.ignore_patterns("__pycache__"))
+        try:
+            ray.init(
+                ADDRESS, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR,
+                runtime_env={"working_dir": job, "env_vars": variables},
+            )  # fmt: skip
+        except RuntimeError as error:
+            reason = (str(error).strip() or "no message").splitlines()[0]
+            raise ClusterError(f"Ray could not start ({reason}): wait until the machine is less busy") from None
+    signal.signal(signal.SIGTERM, _stop)  # Ray has set one of its own
+
+
+def _try(address):
+    """Join the cluster from another process first: a dead address would hold ray.init for many minutes."""
+    program = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False)"
+    try:
+        if address.startswith("ray://"):
+            raise ClusterError(
+                f"RAY_ADDRESS is {address}: start the study on a machine of the cluster, with RAY_ADDRESS=auto"
+            )
+        subprocess.run([sys.executable, "-c", program, address], timeout=JOIN_SECONDS, capture_output=True, check=True)
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
+        raise ClusterError(
+            f"RAY_ADDRESS is {address}, where no Ray cluster can be joined: correct it, start the cluster "
+            "(ray start --head), or unset it to use this machine alone"
+        ) from None
+
+
+@contextlib.contextmanager
+def ended_in_a_sentence(what):
+    """End the program in one sentence where `what`, a study or a search, is stopped or cannot be made."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield
+    except (ClusterError, DataError, OSError, ValueError) as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        print(f"Stopped; finished runs are kept. Start the {what} again: it resumes.", file=sys.stderr)
+        sys.exit(130)
+
+
+def _stop(*_):
+    raise KeyboardInterrupt
