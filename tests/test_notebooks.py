@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -163,14 +164,18 @@ def test_papermill_from_the_root(checkout, few, step, tmp_path):
 
 @pytest.mark.slow
 def test_papermill_from_the_notebooks_folder_picks_up_what_is_kept(checkout, few, tmp_path):
+    """And reads a picture of one's own, whose name counts from the checkout."""
+    shutil.copy(checkout / "tests" / "pictures" / "blue-ink-ruled-paper_4.jpg", checkout / "photo.jpg")
     for again in (False, True):
         out = tmp_path / "out.ipynb"
-        run = papermill("Step3.ipynb", out, checkout / "notebooks", few, epochs=1, train_limit=64)
+        own = {"digit": "photo.jpg"} if again else {}
+        run = papermill("Step3.ipynb", out, checkout / "notebooks", few, epochs=1, train_limit=64, **own)
         assert run.returncode == 0, run.stderr[-2000:]
         notebook = read(out)
         kept = printed(notebook).count("kept from an earlier execution")
         assert len(models_of(notebook)) >= 3
         assert kept == (len(models_of(notebook)) if again else 0)
+        assert bool(re.search(r"photo\.jpg: \d, \d+\.\d% sure", printed(notebook))) == again
 
 
 @pytest.mark.slow
@@ -191,6 +196,7 @@ def test_nbconvert_with_the_defaults(checkout, few, tmp_path):
     ("parameters", "says"),
     [
         ({"epochs": "many"}, "ValueError: epochs must be a whole number from 1 to 15, got 'many'"),
+        ({"digit": "nowhere.png"}, "nowhere.png cannot be read (No such file or directory): correct the path or file"),
         ({"epoch": 3}, "ValueError: epoch is no parameter of this notebook: use one of seed, n_seeds, epochs"),
     ],
 )

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
-from selenium.webdriver.common.actions.interaction import POINTER_TOUCH
+from selenium.webdriver.common.actions.interaction import POINTER_PEN, POINTER_TOUCH
 from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -252,6 +252,30 @@ def test_a_finger_draws_and_taps(drawn):
     value = drawn.execute_script("return figure(seen.maps[2].values[(4 * 12 + 8) * 12 + 3])")
     assert box.find_element(By.CLASS_NAME, "sentence").text == f"Map 5, row 9, column 4: {value}"
     assert box.find_element(By.CSS_SELECTOR, ".flow > :last-child b").text == value
+
+
+def test_a_pen_draws_on_a_zoomed_page_and_a_finger_beside_it_does_not(drawn):
+    emulate(drawn, width=390)
+    drawn.execute_cdp_cmd("Emulation.setPageScaleFactor", {"pageScaleFactor": 2})
+    drawn.find_element(By.ID, "clear").click()
+    left, top, width = drawn.execute_script(
+        "const { left, top, width } = pad.getBoundingClientRect(), view = visualViewport;"
+        "return [left - view.offsetLeft, top - view.offsetTop, width]"
+    )
+    place = [[round(left + width * x), round(top + width * y)] for x, y in ((0.25, 0.25), (0.25, 0.4), (0.25, 0.55))]
+    pen, finger = PointerInput(POINTER_PEN, "pen"), PointerInput(POINTER_TOUCH, "finger")
+    drawing = ActionBuilder(drawn, mouse=pen)
+    drawing.pointer_action.move_to_location(*place[0]).pointer_down().move_to_location(*place[1])
+    drawing.perform()
+    beside = ActionBuilder(drawn, mouse=finger)
+    beside.pointer_action.move_to_location(place[1][0] + 40, place[1][1]).pointer_down().pointer_up()
+    beside.perform()
+    drawing = ActionBuilder(drawn, mouse=pen)
+    drawing.pointer_action.move_to_location(*place[2]).pointer_up()
+    drawing.perform()
+    ((*_, (x, y)),) = drawn.execute_script("return strokes")
+    drawn.execute_cdp_cmd("Emulation.setPageScaleFactor", {"pageScaleFactor": 1})
+    assert (x / 280, y / 280) == pytest.approx((0.25, 0.55), abs=0.02)
 
 
 def test_a_pixel_is_chosen_with_buttons_and_its_field_shown(drawn):

@@ -1,5 +1,7 @@
 """Pictures of every kind come out as MNIST's images did, and bad ones are refused in one sentence."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import torch
 from PIL import Image, ImageDraw, ImageOps
 from torchvision.transforms.functional import pil_to_tensor
 
+from src import ROOT
 from src.demo.picture import PictureError, as_mnist, density
 from src.demo.reader import load, reader_of
 from src.evidence.records import read_named
@@ -178,6 +181,46 @@ def test_a_path_and_what_is_no_picture(tmp_path, digits):
     (tmp_path / "half.png").write_bytes(content[: len(content) // 2])
     with pytest.raises(PictureError, match=r"half.png"):
         as_mnist(tmp_path / "half.png")
+
+
+@pytest.mark.parametrize("name", ["cmyk.jpg", "cmyk.tif", "16-bit.png", "animated.gif", "animated.png"])
+def test_files_of_every_kind_are_read(tmp_path, digits, name):
+    dark = ImageOps.invert(picture(digits[0]))
+    kind = {"c": dark.convert("CMYK"), "1": Image.fromarray(np.asarray(dark).astype(np.uint16) * 257), "a": dark}
+    more = {"save_all": True, "append_images": [picture(digits[1])]} if name.startswith("animated") else {}
+    kind[name[0]].save(tmp_path / name, **more)  # the first picture of an animation counts
+    assert read_like_the_images([tmp_path / name], digits[:1]) == 1
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path, digits):
+    picture(digits[0]).save(tmp_path / "half.jpg")
+    content = (tmp_path / "half.jpg").read_bytes()
+    (tmp_path / "half.jpg").write_bytes(content[: len(content) // 2])
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "folder.png").mkdir()
+    for name, says in (
+        ("half.jpg", r"cannot be read .image file is truncated .*: correct the path or file"),
+        ("empty.png", "is no image that can be read: save it as PNG or JPEG"),
+        ("folder.png", "cannot be read .Is a directory.: correct the path or file"),
+    ):
+        with pytest.raises(PictureError, match=rf"{name} {says}$"):
+            as_mnist(tmp_path / name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["jpg", "png"])
+def test_a_photograph_of_12_megapixels_needs_less_than_a_gigabyte(tmp_path, kind):
+    with Image.open(PHOTOGRAPHS[0]) as small:
+        small.resize((4000, 3000)).save(tmp_path / f"large.{kind}")
+    program = (
+        "import resource, sys; from src.demo.reader import load; answers = load('Model_8').read(sys.argv[1]);"
+        "print(answers.index(max(answers)), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / f"large.{kind}")]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    digit, kibibytes = map(int, said.split())
+    assert digit == int(PHOTOGRAPHS[0].stem[-1])
+    assert kibibytes < 10**9 / 1024
 
 
 def test_a_picture_too_large_for_floats_is_reduced(digits):

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -284,6 +285,22 @@ def test_a_copy_inside_another_repository_has_no_commit(tmp_path):
     subprocess.run([*git, "commit", "--quiet", "-m", "all"], check=True)
     program = [sys.executable, "-c", "from src.evidence.runs import git_commit; print(git_commit())"]
     assert subprocess.run(program, cwd=copy, capture_output=True, text=True, check=True).stdout.strip() == "unknown"
+
+
+def test_git_is_understood_in_every_folder_and_locale(tmp_path):
+    """Its answer is UTF-8, whatever the locale says."""
+    copy = copy_source(tmp_path / "Zürich")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "core.quotePath=false", "-C", str(copy)]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "--quiet", "-m", "all"], check=True)
+    subprocess.run([*git, "config", "core.quotePath", "false"], check=True)
+    (copy / "src" / "ä.py").touch()
+    program = [sys.executable, "-c", "from src.evidence.runs import git_commit; print(git_commit())"]
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    said = subprocess.run(program, cwd=copy, env=os.environ | plain, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    assert re.fullmatch(r"[0-9a-f]{40}-dirty\n", said.stdout)
 
 
 def test_the_lock_of_a_dead_process_is_taken_over(training, tmp_path):
