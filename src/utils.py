@@ -54,7 +54,7 @@ def start_step(settings, studies=()):
         "{threads} threads".format(**made_with)
         + f", seed {', '.join(map(str, settings.seeds))}"
     )
-    print(f"The code is that of the checkout {ROOT.name}/, commit {git_commit()}")
+    print(f"The code is that of commit {git_commit()}")
     where = "This run is the evidence in" if folder == RESULTS else "The results of this run go to"
     print(f"{len(data.train_images):,} training and {len(data.eval_images):,} test images. {where} {shown(folder)}/")
     return data

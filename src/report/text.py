@@ -37,11 +37,15 @@ STEP_2 = tuple(
     (name, "published_models", name) for name in ("Model_4", "Model_5", "Model_6", "Model_6, learning-rate decay")
 )
 
-# The table of Step 3: two networks by two recipes, five seeds each.
-SWAPPED = {
+# Two things that are combined in four ways, five seeds each: what to hold, the columns, the rows.
+DROPOUT_AND_DECAY = 99.0, ("constant learning rate", "learning-rate decay"), {
+    "Model_5, no dropout": (("published_models", "Model_5"), ("model_5", "learning-rate decay")),
+    "Model_6, dropout": (("published_models", "Model_6"), ("published_models", "Model_6, learning-rate decay")),
+}  # fmt: skip
+SWAPPED = 99.4, ("Model_5's recipe", "Model_8's recipe"), {
     "Model_5's network": (("model_5", "Model_5 as published"), ("model_5", "Model_8's recipe")),
     "Model_8's network": (("model_5", "Model_8's network, Model_5's recipe"), ("layout", "Model_8")),
-}
+}  # fmt: skip
 
 # Single changes to Model_8, and which of them its card shows.
 ABLATIONS = ("ablation_images", "ablation_training", "ablation_network")
@@ -88,7 +92,11 @@ def accuracy_text(values):
 
 def held_text(arm, target):
     """Write in how many runs the target is met."""
-    return f"{arm.holding(target)}\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}{len(arm.runs)}"
+    return _of(arm.holding(target), len(arm.runs))
+
+
+def _of(part, whole):
+    return f"{part}\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}{whole}"
 
 
 def interval_text(mean):
@@ -180,12 +188,12 @@ def claims_table(claims, folder=RESULTS.name):
     return table(*rows, right=(1, 2, 4, 5))
 
 
-def swapped_table():
-    """Write how two networks end by either's recipe: the mean, and how many runs hold."""
-    rows = [("", "Model_5's recipe", "Model_8's recipe")]
-    for network, arms in SWAPPED.items():
+def combined_table(percent, columns, combinations):
+    """Write how runs end by two things combined: the mean of their lowest epochs, and how many hold `percent`."""
+    rows = [("", *columns)]
+    for name, arms in combinations.items():
         texts = [ArmText(*arm) for arm in arms]
-        rows.append((network, *(f"{of_recipe.mean} %, {of_recipe.held} hold 99.4 %" for of_recipe in texts)))
+        rows.append((name, *(f"{each.mean_lowest} %, {each.held_at(percent)} hold {percent} %" for each in texts)))
     return table(*rows)
 
 
@@ -419,6 +427,7 @@ class ArmText:
         target = self._study.target
         self.held = held_text(self._arm, target)
         self.lowest = f"{self._arm.lowest(target):.2f}"
+        self.mean_lowest = f"{statistics.mean(self._arm.lowest_by_seed(target).values()):.3f}"
         self.parameters = f"{self._arm.parameters:,}"
         self.training = accuracy_text(self._arm.train_accuracies.values())  # on the training images
         counted = self._arm.counted(target).values()
@@ -445,8 +454,9 @@ class ArmText:
         return f"{fishers_p(*next(counts), *next(counts)):.2g}"
 
     def held_at(self, percent):
-        """Return how many runs hold another accuracy in the epochs that count, as text."""
-        return str(sum(lowest >= percent for lowest in self._arm.lowest_by_seed(self._study.target).values()))
+        """Return in how many runs another accuracy is held in the epochs that count, as text."""
+        lowest = self._arm.lowest_by_seed(self._study.target).values()
+        return _of(sum(each >= percent for each in lowest), len(lowest))
 
 
 def _gap(values, others):
@@ -470,5 +480,6 @@ def vocabulary():
         "gpu": json.loads((RESULTS / "gpu.json").read_text(encoding="utf-8")),
         "public": {
             "runs": len(comparable), "holding": len(holding), "best": f"{max(run.best for run in comparable):.2f}",
+            "published": {name: f"{best:.2f}" for name, best in public.rebuilt().items()},
         },
     }  # fmt: skip
