@@ -84,7 +84,7 @@ def show_layers(model_class):
     total = sum(layer.parameters for layer in found)
     room = f"{BUDGET - total:,} under" if total < BUDGET else f"{total - BUDGET + 1:,} too many for"
     says = f"{total:,} parameters: {room} the budget of fewer than {BUDGET:,}."
-    display(Markdown(f"{text.table(*rows, right=range(1, 8))}\n\n{says}"))
+    _show_table(f"{text.table(*rows, right=range(1, 8))}\n\n{says}")
 
 
 def show_summary(model_class):
@@ -164,18 +164,17 @@ def save_networks(runs, data, settings):
 
 
 def show_seeds(*names):
-    """Print how studies ended over their seeds and show each run of the first."""
+    """Show how studies ended over their seeds, and each run of the first."""
     if studies := _finished(*names):
-        print(*text.seeds_lines(studies), sep="\n")
+        claims = [(arm, study.name, arm) for study in studies for arm in study.arms]
+        _show_table(text.claims_table(claims, "../results"))
         _show(figures.strip(studies[0]))
 
 
-def show_changes(*names):
-    """Print what each change in a study makes of its first arm, and show it."""
-    found = _finished(*names)
-    comparisons = sum(len(study.arms) - 1 for study in found)
-    for study in found:
-        print(*text.changes_lines(study, comparisons), sep="\n")
+def show_changes(name):
+    """Show what each change in a study makes of its first arm."""
+    for study in _finished(name):
+        _show_table(text.changes_table(study))
         _show(figures.forest(study))
 
 
@@ -192,16 +191,17 @@ def show_frontier():
 
 
 def show_outside():
-    """Print and show how networks read digits from outside MNIST, and how far one is right where it is sure."""
+    """Show how networks read digits from outside MNIST, and how far one is right where it is sure."""
     found = text.read_outside()
-    print(*text.outside_lines(found), sep="\n")
+    _show_table(text.outside_table(found))
+    print(text.confidence_text(found))
     accuracies = {name: of_name["all"] for name, of_name in text.outside_accuracies(found).items()}
     confidence = found["confidence"]
     _show(figures.outside(accuracies, found["arms"][confidence["network"]], confidence))
 
 
 def finish_step(step, target, runs, data, settings):
-    """Write the step's evidence and figures, and print target, measured and held.
+    """Write the step's evidence and figures, and show target, measured and held.
 
     `runs` maps a model's name to its Trained runs.
     """
@@ -212,8 +212,9 @@ def finish_step(step, target, runs, data, settings):
     path = write_evidence(evidence, path_to(evidence.name, folder))
     figures.save_picture(figures.png(figures.step_curves(evidence)), folder / f"{evidence.name}.png")
     figures.save_picture(figures.png(figures.overview(steps(folder))), folder / "overview.png")
-    print(*text.step_lines(evidence, compare=folder == RESULTS), sep="\n")
-    print(f"\nWritten: {shown(path)}, {shown(folder)}/{evidence.name}.png, {shown(folder)}/overview.png")
+    print(f"Target: {target}.")
+    _show_table(text.card_table(evidence))
+    print(f"Written: {shown(path)}, {shown(folder)}/{evidence.name}.png, {shown(folder)}/overview.png")
 
 
 def _gathered(name, target, runs):
@@ -254,6 +255,11 @@ def _finished(*names):
         else:
             print(f"The study {name} has no runs: run python -m src.studies.run {shown(path_to(name))}")
     return found
+
+
+def _show_table(markdown):
+    """Show a table; where only text is printed, as by papermill --log-output, as it is written."""
+    display({"text/markdown": markdown, "text/plain": markdown}, raw=True)
 
 
 def _show(figure, path=None):

@@ -3,7 +3,6 @@
 import pytest
 
 from src.evidence.intervals import (
-    differences_to_first,
     fishers_p,
     mean_over_seeds,
     paired_difference,
@@ -32,13 +31,6 @@ def test_paired_difference_on_students_own_data():
 def test_one_seed_has_no_interval():
     with pytest.raises(ValueError, match="an interval needs at least 2 seeds, got 1"):
         mean_over_seeds([99.5])
-
-
-def test_differences_to_the_first_arm():
-    ((arm, difference),) = differences_to_first({"whole": {0: 99.51, 1: 99.41}, "less": {0: 99.31, 1: 99.23}}).items()
-    assert arm == "less"
-    assert difference.mean == pytest.approx(-0.19)  # 0.20 and 0.18 points fewer
-    assert difference.sd == pytest.approx(0.02 / 2**0.5)
 
 
 def test_fishers_exact_test():

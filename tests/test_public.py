@@ -47,10 +47,3 @@ def test_the_pareto_front_is_beaten_by_none_that_is_smaller():
         assert all(run.best < record.best for run in runs if run.parameters < record.parameters)
         assert all(run.best <= record.best for run in runs if run.parameters == record.parameters)
     assert max(run.best for run in runs) == found[-1].best
-
-
-def test_which_keep_to_the_assignment():
-    kept = [run for run in public.runs() if run.keeps_to_the_assignment]
-    assert len(kept) == 305
-    assert max(run.best for run in kept) == 99.56
-    assert all(run.parameters < 8000 and run.epochs <= 15 for run in kept)

@@ -3,7 +3,6 @@
 import pytest
 
 from src.evidence.records import Target
-from src.model import Model_8
 from src.report import text
 from src.report.__main__ import filled
 from tests.helpers import HELD, LOST, arm, evidence, run
@@ -19,41 +18,30 @@ def test_words_for_one_run_and_for_several():
     assert text.held_text(three, target).split() == ["2", "of", "3"]
 
 
-@pytest.mark.parametrize(
-    ("best", "verdict"),
-    [(9_942, "within what chance explains (+0.20)"), (9_943, "outside what chance explains (+0.21)")],
-)
-def test_comparison_with_the_published_best_epoch(best, verdict):
-    one = arm(run(9_000, best, 9_100))
-    assert text.published_text("Model_7", one) == (
-        f"best epoch {best / 100:.2f}, published 99.22, one run each: {verdict}"
-    )
-    assert text.published_text("Model_8", one) is None
-
-
 def test_card_and_tables_say_the_same():
     step = evidence("Step3", Model_7=[HELD])
-    card, table, printed = text.card_table(step), text.steps_table([step]), text.step_lines(step)
-    for made in (card, table, "\n".join(printed)):
+    for made in (text.card_table(step), text.steps_table([step])):
         assert all(part in made for part in ("Model_7", "7,974", "99.51", "99.40"))
-    for made in (card, table):
         assert len({line.count("|") for line in made.splitlines()}) == 1
 
 
-def test_a_study_is_shown_with_its_intervals():
+def test_a_study_is_shown_with_its_mean_and_its_rate(monkeypatch):
     study = evidence("model_8", Model_7=[HELD, HELD, LOST, (*HELD[:-1], 9_941)])
-    # 99.51 twice, 99.31 and 99.41: mean 99.435, sd 0.0957; t(3) = 3.182 times sd / 2 on both sides.
-    (_, line) = text.seeds_lines([study])
-    assert all(part in line for part in ("99.435", "99.283 to 99.587", "0.096", "99.31", "3 of 4 (19 to 99 %)"))
+    monkeypatch.setattr(text, "read_named", {"model_8": study}.get)
+    *_, line = text.claims_table([("A label", "model_8", "Model_7")]).splitlines()
+    held = "**3\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}4** (19 to 99 %)"
+    assert line == f"| [A label](results/studies/model_8.json) | 7,974 | 7 | {held} | **99.435** | 99.31 | 0-3 |"
 
 
 def test_changes_are_differences_to_the_first_arm():
     study = evidence("a", whole=[HELD, (*HELD[:-1], 9_941)], less=[(*HELD[:-1], 9_931), (*HELD[:-1], 9_923)])
-    _, first, second = text.changes_lines(study)
-    assert first.startswith("whole")
-    assert second.split()[:2] == ["less", "99.270"]
-    assert "-0.190 (-0.317 to -0.063)" in second  # t(1) = 12.706 times 0.01 on both sides
-    assert "-0.130 (-0.638 to 0.378)" in second  # of the lowest, 0.09 and 0.17
+    *_, line = text.changes_table(study).splitlines()
+    final = "**-0.190 (-0.317 to -0.063)**"  # t(1) = 12.706 times 0.01 on both sides; p 0.033
+    lowest = "-0.130 (-0.638 to 0.378)"  # 0.09 and 0.17
+    assert line.startswith(f"| less | {final} | {lowest} | 0")
+    more = evidence("b", whole=[HELD, LOST], same=[HELD, LOST])
+    *_, line = text.changes_table(study, more, only=[("a", "less")]).splitlines()
+    assert line.startswith(f"| less | {final.strip('*')} | {lowest} | 0")  # two comparisons: p is twice as high
 
 
 def test_the_search_is_shown_with_what_was_chosen():
@@ -87,9 +75,3 @@ def test_a_number_at_the_beginning_of_a_line_is_refused():
 def test_a_table_that_is_not_there_is_named():
     with pytest.raises(ValueError, match="<!-- table: other --> is no table: use one of t"):
         filled("<!-- table: other -->\n\n<!-- /table -->", {"t": ""}, {})
-
-
-def test_the_lines_of_a_model():
-    lines = text.layer_lines(Model_8).splitlines()
-    assert len(lines) == 9
-    assert lines[0] == "conv_bn_hardswish(1, 8),  # 8 x 26 x 26, RF 3"

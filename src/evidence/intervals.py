@@ -6,11 +6,6 @@ from typing import NamedTuple
 
 from scipy import stats
 
-# Two single runs at a constant rate easily end this many points apart: 95 of 100 pairs differ by less than 2.8 times
-# the standard deviation of one seed, which is 0.08 for Models 5 and 6, more for Model_4
-# (results/studies/published_models.json).
-CHANCE = 0.2
-
 
 class Mean(NamedTuple):
     """Hold a mean over seeds, the standard deviation of one seed, and by Student's t the mean's 95 % interval and p.
@@ -39,12 +34,6 @@ def mean_over_seeds(values):
 def paired_difference(values, baseline):
     """Return the Mean of `values` minus `baseline`, both {seed: value}, over the seeds that they share."""
     return mean_over_seeds([values[seed] - baseline[seed] for seed in values if seed in baseline])
-
-
-def differences_to_first(by_arm):
-    """Compare each arm with the first, paired by seed; `by_arm` maps it to {seed: value}. Returns {arm: Mean}."""
-    first, *others = by_arm
-    return {arm: paired_difference(by_arm[arm], by_arm[first]) for arm in others}
 
 
 def fishers_p(passed, seeds, others_passed, others):

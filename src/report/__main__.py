@@ -27,6 +27,7 @@ DRAWN |= dict.fromkeys(("model_7", "layout", *text.ABLATIONS), figures.forest)
 
 def texts():
     """Return what README.md, the notebooks and the other texts with tables or numbers should say, by path."""
+    ablations = list(map(read_named, text.ABLATIONS))
     tables = {
         "claims": text.claims_table(text.CLAIMS),
         "earlier": text.claims_table(text.EARLIER),
@@ -41,10 +42,10 @@ def texts():
         "seeds_of_step_2": text.claims_table(text.STEP_2, "../results"),
         "dropout_and_decay": text.combined_table(*text.DROPOUT_AND_DECAY),
         "swapped": text.combined_table(*text.SWAPPED),
-        "changes": text.changes_table(*text.CHANGES),
-        "model_7": text.all_changes_table("model_7"),
-        "layout": text.all_changes_table("layout"),
-        "ablations": text.all_changes_table(*text.ABLATIONS),
+        "changes": text.changes_table(*ablations, only=text.CHANGES),
+        "model_7": text.changes_table(read_named("model_7")),
+        "layout": text.changes_table(read_named("layout")),
+        "ablations": text.changes_table(*ablations),
         "claims_of_step": text.claims_table(text.CLAIMS, "../results"),
     } | {f"Step{k}": text.card_table(read_named(f"Step{k}")) for k in STEPS}
     words = text.vocabulary()

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from PIL import Image, PngImagePlugin
 
-from src.evidence.intervals import differences_to_first, mean_over_seeds
+from src.evidence.intervals import mean_over_seeds, paired_difference
 from src.evidence.records import seeds_text
 from src.evidence.storage import write
 from src.receptive_field import layers
@@ -434,7 +434,6 @@ def epoch_by_epoch(evidence, labels):
 def forest(evidence):
     """Draw each arm's difference to the first in points, paired by seed, with 95 % intervals, in the study's order."""
     arms, target = evidence.arms, evidence.target
-    by_arm = differences_to_first({name: arm.finals for name, arm in arms.items()})
     (baseline, first), *_ = arms.items()
     figure, ((axis,),) = _figure(1.3 + 0.3 * len(arms))
     labels, colours = [], set()
@@ -443,7 +442,7 @@ def forest(evidence):
             value = f"{mean_over_seeds(list(arm.finals.values())).mean:.3f} %"
             axis.scatter([0], [at], s=40, color=INK, zorder=2)
         else:
-            mean, low, high = by_arm[name].mean, by_arm[name].low, by_arm[name].high
+            mean, _, low, high, _ = paired_difference(arm.finals, first.finals)
             value = f"{mean:+.3f} ({low:+.3f} to {high:+.3f})".replace("-", "\N{MINUS SIGN}")
             colour = CLEAR if low > 0 or high < 0 else FAINT
             colours.add(colour)

@@ -104,13 +104,6 @@ def interval_text(mean):
     return f"{mean.low:.3f} to {mean.high:.3f}"
 
 
-def gaps_to_first(study, name):
-    """Return the Means of an arm's differences to its study's first arm, of the final epoch and of the lowest."""
-    arm, first = study.arms[name], next(iter(study.arms.values()))
-    lowest = (each.lowest_by_seed(study.target) for each in (arm, first))
-    return paired_difference(arm.finals, first.finals), paired_difference(*lowest)
-
-
 def gap_text(mean):
     """Write a difference and its 95 % interval."""
     return f"{mean.mean:+.3f} ({interval_text(mean)})"
@@ -125,18 +118,6 @@ def rate_text(arm, target):
     """Write the 95 % interval of the rate of runs that meet the target."""
     low, high = pass_rate_interval(arm.holding(target), len(arm.runs))
     return f"{100 * low:.0f} to {100 * high:.0f} %"
-
-
-def published_text(name, arm):
-    """Write how a rebuilt model compares with its write-up; None for a model of ours."""
-    compared = public.difference_to_published(name, arm)
-    if compared is None:
-        return None
-    best, theirs, difference, chance = compared
-    return (
-        f"best epoch {best:.2f}, published {theirs:.2f}, one run each: "
-        f"{'within' if chance else 'outside'} what chance explains ({difference:+.2f})"
-    )
 
 
 def table(*rows, right=()):
@@ -197,25 +178,22 @@ def combined_table(percent, columns, combinations):
     return table(*rows)
 
 
-def changes_table(*changes):
-    """Write what changes, pairs of a study and an arm, make of their study's first arm.
+def changes_table(*studies, only=()):
+    """Write what each change makes of its study's first arm; `only` names some, as pairs of a study and an arm.
 
-    Bold has p < 0.05 after Bonferroni's correction for all arms of these studies.
+    Bold has p < 0.05 after Bonferroni's correction for all changes of these studies.
     """
-    studies = {name: read_named(name) for name, _ in changes}
-    comparisons = sum(len(study.arms) - 1 for study in studies.values())
-    target = next(iter(studies.values())).target
-    rows = [("change", "final epoch, points", f"lowest of the last {target.last_epochs}, points", "hold 99.4 %")]
-    for study, name in changes:
-        gaps = gaps_to_first(studies[study], name)
-        cells = (f"**{gap_text(gap)}**" if comparisons * gap.p < 0.05 else gap_text(gap) for gap in gaps)
-        rows.append((name, *cells, held_text(studies[study].arms[name], target)))
+    found = {(study.name, name): study for study in studies for name in list(study.arms)[1:]}
+    last = studies[0].target.last_epochs
+    rows = [("change", "final epoch, points", f"lowest of the last {last}, points", "hold 99.4 %")]
+    for change in only or found:
+        study, (_, name) = found[change], change
+        arm, first = study.arms[name], next(iter(study.arms.values()))
+        lowest = (each.lowest_by_seed(study.target) for each in (arm, first))
+        gaps = paired_difference(arm.finals, first.finals), paired_difference(*lowest)
+        cells = (f"**{gap_text(gap)}**" if len(found) * gap.p < 0.05 else gap_text(gap) for gap in gaps)
+        rows.append((name, *cells, held_text(arm, study.target)))
     return table(*rows)
-
-
-def all_changes_table(*names):
-    """Write the same of every arm of these studies."""
-    return changes_table(*((name, change) for name in names for change in list(read_named(name).arms)[1:]))
 
 
 def records_table():
@@ -323,54 +301,7 @@ def idea(name):
     return re.match(r"(.*?): [\d,]+ parameters", getattr(models, name).__doc__)[1]
 
 
-# ---------------------------------------------------------------- tables that a notebook prints
-
-
-def step_lines(step, compare=True):
-    """Write the table that ends a notebook: target and what was measured; `compare` with what is published."""
-    target = step.target
-    yield f"Target: {target}.\n"
-    lowest_of = f"lowest of the last {target.last_epochs}, %"
-    yield f"{'model':8}  {'parameters':>10}  {'final epoch, %':>14}  {lowest_of:>23}  held"
-    for name, arm in step.arms.items():
-        yield (
-            f"{name:8}  {arm.parameters:>10,}  {accuracy_text(arm.finals.values()):>14}  {arm.lowest(target):>23.2f}  "
-            f"{arm.holding(target)} of {len(arm.runs)} runs"
-        )
-        if compare and (published := published_text(name, arm)):
-            yield f"{'':8}  {published}"
-
-
-def seeds_lines(studies):
-    """Write how studies ended over their runs."""
-    width = max(len(name) for study in studies for name in study.arms)
-    yield f"{'':{width}}  seeds  epochs  mean, %  95 % interval        sd  lowest  held (95 % interval)"
-    for study in studies:
-        for name, arm in study.arms.items():
-            mean = mean_of(arm)
-            yield (
-                f"{name:{width}}  {seed_numbers(arm.finals):5}  {len(arm.runs[0].history):>6}"
-                f"  {mean.mean:.3f}   {interval_text(mean)}  {mean.sd:.3f}"
-                f"  {arm.lowest(study.target):6.2f}  {arm.holding(study.target)} of {len(arm.runs)} "
-                f"({rate_text(arm, study.target)})"
-            )
-
-
-def changes_lines(study, comparisons=1):
-    """Write what each change in a study makes of its first arm: of the final epoch, and of the lowest that counts.
-
-    p is that of a paired t-test, times the number of comparisons that are read together (Bonferroni's correction).
-    """
-    first, width = next(iter(study.arms)), max(map(len, study.arms))
-    p = f"p x {comparisons}" if comparisons > 1 else "p"
-    heads = "final minus the first", f"lowest of {study.target.last_epochs}, likewise"
-    yield f"{'':{width}}  mean, %" + "".join(f"  {head:26}  {p:6}" for head in heads).rstrip()
-    for name, arm in study.arms.items():
-        row = f"{name:{width}}  {mean_of(arm).mean:7.3f}"
-        for gap in gaps_to_first(study, name) if name != first else ():
-            chance = min(1, comparisons * gap.p)
-            row += f"  {gap_text(gap):26}  {'<0.001' if chance < 0.001 else f'{chance:.2g}':6}"
-        yield row.rstrip()
+# ---------------------------------------------------------------- digits from outside
 
 
 def read_outside():
@@ -394,23 +325,28 @@ def outside_accuracies(outside):
     }
 
 
-def outside_lines(outside):
-    """Write how networks read USPS, and how far the first is right where it is sure."""
-    count = sum(outside["images"].values())
-    found = outside_accuracies(outside)
-    width = max(map(len, found))
-    yield f"{'':{width}}  runs  all {count:,}, %  95 % interval     test part ({outside['images']['test']:,}), %"
+def outside_table(outside):
+    """Write how networks read USPS."""
+    found, count = outside_accuracies(outside), sum(outside["images"].values())
+    rows = [("network", "runs", f"all {count:,}, %", "95 % interval", f"test part ({outside['images']['test']:,}), %")]
     for name, of_name in found.items():
         whole, test = (statistics.mean(of_name[part]) for part in ("all", "test"))
-        count_of = len(of_name["all"])
-        interval = interval_text(mean_over_seeds(of_name["all"])) if count_of > 1 else "–"
-        yield f"{name:{width}}  {count_of:>4}  {whole:>12.3f}  {interval:16}  {test:>19.2f}"
+        interval = interval_text(mean_over_seeds(of_name["all"])) if len(of_name["all"]) > 1 else "–"
+        rows.append((name, str(len(of_name["all"])), f"{whole:.3f}", interval, f"{test:.2f}"))
+    return table(*rows, right=(1, 2, 4))
+
+
+def confidence_text(outside):
+    """Write how far one network is right where it is sure."""
     sure = outside["confidence"]
     errors = " and ".join(f"{100 * error:.2f} points ({name})" for name, error in sure["calibration_error"].items())
     answered, wrong = sure["without_warning"].values()
-    warned, rest = count - answered, next(iter(sure["wrong"].values()))[0] - wrong
-    yield f"\n{sure['network']} of seed 0: calibration error {errors}; temperature {sure['temperature']:.2f}."
-    yield f"Answers without a warning: {answered:,}, {wrong} of them wrong; with one: {warned:,}, {rest} wrong."
+    warned = sum(outside["images"].values()) - answered
+    rest = next(iter(sure["wrong"].values()))[0] - wrong
+    return (
+        f"{sure['network']} of seed 0: calibration error {errors}; temperature {sure['temperature']:.2f}. "
+        f"Answers without a warning: {answered:,}, {wrong} of them wrong; with one: {warned:,}, {rest} wrong."
+    )
 
 
 # ---------------------------------------------------------------- numbers in prose

@@ -1,10 +1,9 @@
-"""What other people reached, from results/public.json, and how ours compares with it."""
+"""What other people reached, from results/public.json."""
 
 import functools
 import json
 from typing import NamedTuple
 
-from src.evidence.intervals import CHANCE
 from src.evidence.storage import RESULTS
 
 
@@ -59,15 +58,3 @@ def pareto_front(public_runs):
             best = run.best
             found.append(run)
     return found
-
-
-def difference_to_published(name, arm):
-    """Compare the best epoch of an arm's first run with the published one, in percent.
-
-    Returns the best epoch, the published one, the difference, and whether chance explains it; None for a model of ours.
-    """
-    if name not in rebuilt():
-        return None
-    best = max(epoch.accuracy for epoch in arm.runs[0].history)
-    difference = round(best - rebuilt()[name], 2)
-    return best, rebuilt()[name], difference, abs(difference) <= CHANCE
