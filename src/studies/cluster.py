@@ -53,7 +53,7 @@ def fit_all(jobs, fresh=False):
                 if folder is None:  # else `fit` has kept it here
                     keep(trained, *jobs[key])
                 yield key, trained
-            except (ray.exceptions.RayTaskError, ray.exceptions.RayError) as error:
+            except ray.exceptions.RayError as error:
                 yield key, error
     except (KeyboardInterrupt, GeneratorExit):
         ray.shutdown()  # before the futures are forgotten, or Ray prints the errors of runs that nobody waits for
