@@ -48,7 +48,7 @@ SWAPPED = 99.4, ("Model_5's recipe", "Model_8's recipe"), {
 }  # fmt: skip
 
 # Single changes to Model_8, and which of them its card shows.
-ABLATIONS = ("ablation_images", "ablation_training", "ablation_network")
+ABLATIONS = ("ablation_images", "ablation_training", "ablation_network", "ablation_rivals")
 CHANGES = (
     ("ablation_training", "no weight averaging"),
     ("ablation_images", "no augmentation"),
@@ -56,7 +56,7 @@ CHANGES = (
     ("ablation_images", "raw images"),
     ("ablation_images", "size normalisation, no deslanting"),
     ("ablation_images", "no elastic distortion"),
-    ("ablation_training", "SGD, rate and weight decay tuned"),
+    ("ablation_rivals", "SGD, rate and weight decay tuned"),
     ("ablation_training", "no learning-rate decay"),
     ("ablation_network", "dropout 0.1"),
 )
@@ -376,9 +376,10 @@ class ArmText:
             "test": f"{epoch.accuracy:.2f}", "training": f"{epoch.train_accuracy:.2f}", "loss": f"{epoch.eval_loss:.3f}"
         }  # fmt: skip
 
-    def minus(self, other):
-        """Return the paired difference to another arm, as text: its `points` without a sign, its `interval`."""
-        return _gap(self._arm.finals, other._arm.finals)
+    def minus(self, other, number=-1):
+        """Return the paired difference to another arm after an epoch, as text: `points` without a sign, `interval`."""
+        at = number - (number > 0)
+        return _gap(*({run.seed: run.history[at].accuracy for run in text._arm.runs} for text in (self, other)))
 
     def lowest_minus(self, other):
         """Return the same for each run's lowest epoch of those that count."""
