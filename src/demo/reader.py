@@ -85,14 +85,15 @@ def save_weights(trained, reader, folder):
     facts = {
         "model": trained.network,
         "layers": str(trained.model),
-        "recipe": json.dumps(trained.recipe.changed()),
-        "statistics": json.dumps(asdict(trained.statistics)),
-        "limit": str(reader.familiarity.limit),
-        "seed": str(trained.run.seed),
+        "recipe": trained.recipe.changed(),
+        "statistics": asdict(trained.statistics),
+        "limit": reader.familiarity.limit,
+        "seed": trained.run.seed,
         "accuracy": f"{last.accuracy:.2f} % of {last.eval_total:,} images after epoch {last.epoch}",
     }
+    facts["sha256"] = _digest(tensors, facts)
     path = weights_path(trained.network, folder)
-    write(path, safetensors.torch.save(tensors, facts | {"sha256": _digest(tensors, facts)}))
+    write(path, safetensors.torch.save(tensors, {"facts": json.dumps(facts)}))  # several entries would lie in any order
     return path
 
 
@@ -109,9 +110,9 @@ def load(name, folder=RESULTS):
         raise ValueError(f"{shown(path)} is missing: {AGAIN} (there are weights of {others})")
     try:
         with safe_open(path, framework="pt") as content:
-            facts = content.metadata() or {}
+            facts = json.loads(content.metadata()["facts"])
             tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError):
+    except (KeyError, OSError, SafetensorError, TypeError, ValueError):
         raise ValueError(f"{shown(path)} is damaged: {AGAIN}") from None
     if facts.pop("sha256", None) != _digest(tensors, facts):
         raise ValueError(f"{shown(path)} is damaged, its checksum is wrong: {AGAIN}")
@@ -119,12 +120,12 @@ def load(name, folder=RESULTS):
     if facts["layers"] != str(model):
         raise ValueError(f"{shown(path)} does not fit the layers of {name}: {AGAIN}")
     try:
-        recipe = Recipe(**json.loads(facts["recipe"]))
+        recipe = Recipe(**facts["recipe"])
     except TypeError:
         raise ValueError(f"{shown(path)} has a recipe that today's code does not know: {AGAIN}") from None
-    familiarity = Familiarity(*(tensors.pop(part) for part in PARTS), float(facts["limit"]))
+    familiarity = Familiarity(*(tensors.pop(part) for part in PARTS), facts["limit"])
     model.load_state_dict(tensors)
-    return Reader(model.eval(), recipe, Statistics(**json.loads(facts["statistics"])), familiarity)
+    return Reader(model.eval(), recipe, Statistics(**facts["statistics"]), familiarity)
 
 
 def _digest(tensors, facts):
