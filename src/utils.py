@@ -194,7 +194,7 @@ def show_outside():
     """Show how networks read digits from outside MNIST, and how far one is right where it is sure."""
     found = text.read_outside()
     _show_table(text.outside_table(found))
-    print(text.confidence_text(found))
+    print(*text.confidence_lines(found), sep="\n")
     accuracies = {name: of_name["all"] for name, of_name in text.outside_accuracies(found).items()}
     confidence = found["confidence"]
     _show(figures.outside(accuracies, found["arms"][confidence["network"]], confidence))

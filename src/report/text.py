@@ -336,17 +336,15 @@ def outside_table(outside):
     return table(*rows, right=(1, 2, 4))
 
 
-def confidence_text(outside):
+def confidence_lines(outside):
     """Write how far one network is right where it is sure."""
     sure = outside["confidence"]
-    errors = " and ".join(f"{100 * error:.2f} points ({name})" for name, error in sure["calibration_error"].items())
+    errors = ", ".join(f"{100 * error:.2f} points ({name})" for name, error in sure["calibration_error"].items())
     answered, wrong = sure["without_warning"].values()
     warned = sum(outside["images"].values()) - answered
     rest = next(iter(sure["wrong"].values()))[0] - wrong
-    return (
-        f"{sure['network']} of seed 0: calibration error {errors}; temperature {sure['temperature']:.2f}. "
-        f"Answers without a warning: {answered:,}, {wrong} of them wrong; with one: {warned:,}, {rest} wrong."
-    )
+    yield f"{sure['network']}, seed 0, calibration error: {errors}; temperature {sure['temperature']:.2f}"
+    yield f"Answers without a warning: {answered:,}, {wrong} of them wrong; with one: {warned:,}, {rest} wrong"
 
 
 # ---------------------------------------------------------------- numbers in prose
