@@ -198,3 +198,7 @@ def test_links_lead_somewhere(name):
     text = path.read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", text) + re.findall(r'src(?:set)?="([^"]+)"', text)
     assert [link for link in links if not link.startswith("http") and not (path.parent / link).exists()] == []
+
+
+def test_only_the_last_step_asks_for_everything():
+    assert read_named("Step3").target == Target(accuracy=0.994, last_epochs=5, max_epochs=15, max_parameters=7999)

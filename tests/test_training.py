@@ -17,6 +17,7 @@ from src.learn.training import (
     augmentation_schedule,
     epochs,
     evaluate,
+    fastest_precision,
     lr_factor,
     make_optimizer,
     predict,
@@ -132,6 +133,16 @@ def test_prediction_prepares_what_it_is_given(data):
     assert torch.equal(torch.cat(given), normalise(data.eval_images, data.statistics))
 
 
+@pytest.mark.parametrize(
+    ("has", "expected"),
+    [({"avx512_bf16": True}, torch.bfloat16), ({"amx_bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)],
+)
+def test_precision_follows_the_processor(monkeypatch, has, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    assert fastest_precision("cpu") == expected
+    assert fastest_precision("cuda") == torch.float32
+
+
 # ---------------------------------------------------------------- train
 
 
@@ -156,6 +167,15 @@ def test_against_the_plain_loop(data):
         assert torch.allclose(mine, theirs, atol=1e-4)
     moved = [(a - b).abs().max() for a, b in zip(built(Model_8).parameters(), plain.parameters(), strict=True)]
     assert max(moved) > 1e-2
+
+
+def test_history_and_learning(data):
+    model = built(Model_8)
+    history = train(model, data, replace(EVERYTHING, epochs=8, ema=0.0, ema_warmup=False, bn_images=0), seed=0)
+    assert [epoch.epoch for epoch in history] == list(range(1, 9))
+    assert history[-1].train_total == 600
+    assert history[-1].eval_correct > 150  # of 200; chance is 20
+    assert history[-1].eval_correct == correct(model, data, EVERYTHING)
 
 
 def test_same_seed_same_history_to_the_last_bit(data):

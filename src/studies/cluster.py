@@ -31,7 +31,7 @@ def fit_all(jobs, fresh=False):
     """Call `fit` for each of `jobs`, a dict of (network, data, recipe, seed), by Ray's processes, and keep the runs.
 
     Ray is started, or the cluster at RAY_ADDRESS joined, when the first run needs it, until this program ends. Yields
-    each job's key, and the Trained run or the exception that it ended with, as they come. Raises ClusterError.
+    each job's key, and the Trained run or the exception that it ended with, as each finishes. Raises ClusterError.
     """
     futures, folder = {}, KEPT if ADDRESS == "local" else None
     for key, job in jobs.items():
