@@ -276,29 +276,31 @@ def test_a_full_disk_is_said_in_our_words_and_loses_nothing(data, tmp_path):
     assert not list(tmp_path.glob("*.partial"))
 
 
+SAY_COMMIT = [sys.executable, "-c", "from src.evidence.runs import git_commit; print(git_commit())"]
+
+
+def commit_all(folder):
+    """Make a repository of a folder, with all that it holds in one commit."""
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(folder)]
+    for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "all"]):
+        subprocess.run([*git, *words], check=True)
+
+
 def test_a_copy_inside_another_repository_has_no_commit(tmp_path):
     """A ZIP unpacked inside somebody's repository is not that repository's commit."""
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path)]
-    subprocess.run([*git, "init", "--quiet"], check=True)
     copy = copy_source(tmp_path / "unpacked")
-    subprocess.run([*git, "add", "."], check=True)
-    subprocess.run([*git, "commit", "--quiet", "-m", "all"], check=True)
-    program = [sys.executable, "-c", "from src.evidence.runs import git_commit; print(git_commit())"]
-    assert subprocess.run(program, cwd=copy, capture_output=True, text=True, check=True).stdout.strip() == "unknown"
+    commit_all(tmp_path)
+    assert subprocess.run(SAY_COMMIT, cwd=copy, capture_output=True, text=True, check=True).stdout.strip() == "unknown"
 
 
 def test_git_is_understood_in_every_folder_and_locale(tmp_path):
     """Its answer is UTF-8, whatever the locale says."""
     copy = copy_source(tmp_path / "Zürich")
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "core.quotePath=false", "-C", str(copy)]
-    subprocess.run([*git, "init", "--quiet"], check=True)
-    subprocess.run([*git, "add", "."], check=True)
-    subprocess.run([*git, "commit", "--quiet", "-m", "all"], check=True)
-    subprocess.run([*git, "config", "core.quotePath", "false"], check=True)
+    commit_all(copy)
+    subprocess.run(["git", "-C", str(copy), "config", "core.quotePath", "false"], check=True)
     (copy / "src" / "ä.py").touch()
-    program = [sys.executable, "-c", "from src.evidence.runs import git_commit; print(git_commit())"]
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    said = subprocess.run(program, cwd=copy, env=os.environ | plain, capture_output=True, text=True)
+    said = subprocess.run(SAY_COMMIT, cwd=copy, env=os.environ | plain, capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
     assert re.fullmatch(r"[0-9a-f]{40}-dirty\n", said.stdout)
 

@@ -25,10 +25,9 @@ def test_card_and_tables_say_the_same():
         assert len({line.count("|") for line in made.splitlines()}) == 1
 
 
-def test_a_study_is_shown_with_its_mean_and_its_rate(monkeypatch):
+def test_a_study_is_shown_with_its_mean_and_its_rate():
     study = evidence("model_8", Model_7=[HELD, HELD, LOST, (*HELD[:-1], 9_941)])
-    monkeypatch.setattr(text, "read_named", {"model_8": study}.get)
-    *_, line = text.claims_table([("A label", "model_8", "Model_7")]).splitlines()
+    *_, line = text.claims_table([("A label", study, "Model_7")]).splitlines()
     held = "**3\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}4** (19 to 99 %)"
     assert line == f"| [A label](results/studies/model_8.json) | 7,974 | 7 | {held} | **99.435** | 99.31 | 0-3 |"
 

@@ -16,7 +16,6 @@ from src import model as models
 from src.evidence.records import STEPS, path_to, read_named, steps, studies
 from src.evidence.storage import RESULTS, write
 from src.report import figures, text
-from src.studies.benchmark import read_benchmark
 
 TABLE = re.compile(r"(<!-- table: (\w+) -->).*?(<!-- /table -->)", re.DOTALL)
 NUMBER = re.compile(r"(<!-- = (.+?) -->).*?(<!-- / -->)", re.DOTALL)
@@ -27,28 +26,28 @@ DRAWN |= dict.fromkeys(("model_7", "layout", *text.ABLATIONS), figures.forest)
 
 def texts():
     """Return what README.md, the notebooks and the other texts with tables or numbers should say, by path."""
-    ablations = list(map(read_named, text.ABLATIONS))
+    words = text.vocabulary()
+    claims, ablations = text.read_claims(text.CLAIMS), list(map(read_named, text.ABLATIONS))
     tables = {
-        "claims": text.claims_table(text.CLAIMS),
-        "earlier": text.claims_table(text.EARLIER),
+        "claims": text.claims_table(claims),
+        "earlier": text.claims_table(text.read_claims(text.EARLIER)),
         "network": f"```python\n{text.layer_lines(models.Model_8)}\n```",
         "recipe": f"```text\n{read_named('model_8').arms['Model_8'].recipe}\n```",
         "steps": text.steps_table(steps()),
-        "speed": text.speed_table(read_benchmark()[1]),
+        "speed": text.speed_table(words["benchmark"]["programs"]),
         "search": "\n\n".join(map(text.search_table, studies(kind="search"))),
         "records": text.records_table(),
         "single_runs": text.single_runs_table(),
-        "seeds_of_step_1": text.claims_table(text.STEP_1, "../results"),
-        "seeds_of_step_2": text.claims_table(text.STEP_2, "../results"),
+        "seeds_of_step_1": text.claims_table(text.read_claims(text.STEP_1), "../results"),
+        "seeds_of_step_2": text.claims_table(text.read_claims(text.STEP_2), "../results"),
         "dropout_and_decay": text.combined_table(*text.DROPOUT_AND_DECAY),
         "swapped": text.combined_table(*text.SWAPPED),
         "changes": text.changes_table(*ablations, only=text.CHANGES),
         "model_7": text.changes_table(read_named("model_7")),
         "layout": text.changes_table(read_named("layout")),
         "ablations": text.changes_table(*ablations),
-        "claims_of_step": text.claims_table(text.CLAIMS, "../results"),
+        "claims_of_step": text.claims_table(claims, "../results"),
     } | {f"Step{k}": text.card_table(read_named(f"Step{k}")) for k in STEPS}
-    words = text.vocabulary()
     found = {}
     prose = (
         ROOT / "README.md",

@@ -154,16 +154,21 @@ def card_table(step):
     return table(*rows, right=(1, 3, 4, 5, 7))
 
 
+def read_claims(claims):
+    """Read the studies of CLAIMS, or of claims like these, for `claims_table`."""
+    return [(label, read_named(study), name) for label, study, name in claims]
+
+
 def claims_table(claims, folder=RESULTS.name):
-    """Write README's first or second table: what studies found. `folder` is results/ as seen from the text."""
-    held = f"runs that hold {100 * read_named(claims[0][1]).target.accuracy:.1f} % (95 % interval)"
+    """Write what studies found: `claims` are labels, Evidence and arms. `folder` is results/ as seen from the text."""
+    held = f"runs that hold {100 * claims[0][1].target.accuracy:.1f} % (95 % interval)"
     rows = [("model", "parameters", "epochs", held, "mean final, %", "lowest, %", "seeds")]
     for label, study, name in claims:
-        evidence = read_named(study)
-        arm, target = evidence.arms[name], evidence.target
+        arm, target = study.arms[name], study.target
         rows.append(
             (
-                f"[{label}]({path_to(study, folder).as_posix()})", f"{arm.parameters:,}", str(len(arm.runs[0].history)),
+                f"[{label}]({path_to(study.name, folder).as_posix()})", f"{arm.parameters:,}",
+                str(len(arm.runs[0].history)),
                 f"**{held_text(arm, target)}** ({rate_text(arm, target)})", f"**{mean_of(arm).mean:.3f}**",
                 f"{arm.lowest(target):.2f}", seed_numbers(arm.finals),
             )
@@ -409,7 +414,7 @@ def vocabulary():
     sooner = programs[COMMON_LOOP].seconds / next(iter(programs.values())).seconds
     return {
         "arm": ArmText,
-        "benchmark": {"environment": made_with, "sooner": f"{sooner:.0f}"},
+        "benchmark": {"environment": made_with, "programs": programs, "sooner": f"{sooner:.0f}"},
         "outside": {
             name: {part: f"{statistics.mean(values):.2f}" for part, values in found.items()}
             for name, found in outside_accuracies(read_outside()).items()
