@@ -149,7 +149,7 @@ class Model_4(nn.Sequential):
 
 
 class Model_5(nn.Sequential):
-    """Model_3's plan with 8 to 16 channels: 7,836 parameters, receptive field 28.
+    """Like Model_3, shallower, 8 to 16 channels: 7,836 parameters, receptive field 28.
 
     Published as attempt A, Model_3. Images (N, 1, 28, 28) to logits (N, 10).
     """

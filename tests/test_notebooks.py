@@ -80,13 +80,13 @@ def test_the_same_cells_in_all():
         r"# … ## Target = sys.path.insert ## Data = show_samples "
         r"(## … show_layers (show_network )?show_summary fit_seeds )+"
         r"## What happened show_curves Below are the digits [^#]*? show_confusion show_mistakes "
-        r"(## [^#]+? show_(seeds|changes|averaging|frontier|outside) ){studies}"
+        r"(## [^#]+? show_(seeds|changes|averaging|frontier|outside) )+"
         r"(## Use the network save_networks read_digit ){use}"
         r"## Check against the target finish_step (Next|The evidence).*"
     )
     for notebook in notebooks:
-        studies, use = "{0}" if notebook is notebooks[0] else "+", "{1}" if notebook is notebooks[-1] else "{0}"
-        assert re.fullmatch(order.format(studies=studies, use=use), " ".join(map(kind, notebook["cells"])))
+        use = "{1}" if notebook is notebooks[-1] else "{0}"
+        assert re.fullmatch(order.format(use=use), " ".join(map(kind, notebook["cells"])))
     for k, notebook in zip(STEPS, notebooks, strict=True):
         neighbours = {f"Step{other}.ipynb" for other in STEPS if other != k} | {"../README.md"}
         assert neighbours <= set(re.findall(r"\]\(([^)]+)\)", source(notebook["cells"][0])))

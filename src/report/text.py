@@ -116,6 +116,10 @@ def mean_of(arm):
     return mean_over_seeds(list(arm.finals.values()))
 
 
+def _mean_lowest(arm, target):
+    return f"{statistics.mean(arm.lowest_by_seed(target).values()):.3f}"
+
+
 def rate_text(arm, target):
     """Write the 95 % interval of the rate of runs that meet the target."""
     low, high = pass_rate_interval(arm.holding(target), len(arm.runs))
@@ -162,18 +166,17 @@ def read_claims(claims):
 def claims_table(claims, folder=RESULTS.name):
     """Write what studies found: `claims` are labels, Evidence and arms. `folder` is results/ as seen from the text."""
     held = f"runs that hold {100 * claims[0][1].target.accuracy:.1f} % (95 % interval)"
-    rows = [("model", "parameters", "epochs", held, "mean final, %", "lowest, %", "seeds")]
+    rows = [("model", "parameters", held, "mean final, %", "mean lowest, %", "lowest of all, %", "seeds")]
     for label, study, name in claims:
         arm, target = study.arms[name], study.target
         rows.append(
             (
                 f"[{label}]({path_to(study.name, folder).as_posix()})", f"{arm.parameters:,}",
-                str(len(arm.runs[0].history)),
                 f"**{held_text(arm, target)}** ({rate_text(arm, target)})", f"**{mean_of(arm).mean:.3f}**",
-                f"{arm.lowest(target):.2f}", seed_numbers(arm.finals),
+                _mean_lowest(arm, target), f"{arm.lowest(target):.2f}", seed_numbers(arm.finals),
             )
         )  # fmt: skip
-    return table(*rows, right=(1, 2, 4, 5))
+    return table(*rows, right=(1, 3, 4, 5))
 
 
 def combined_table(percent, columns, combinations):
@@ -237,7 +240,7 @@ def single_runs_table():
 def steps_table(steps):
     """Write README's table: one row for each model of the steps."""
     last = f"lowest of the last {steps[0].target.last_epochs}, %"
-    rows = [("step", "model", "seed 0 holds", "final, %", last, "parameters", "what it is")]
+    rows = [("step", "model", "holds", "final, %", last, "parameters", "what it is")]
     for step in steps:
         number, target = step.name.removeprefix("Step"), step.target
         link = f"[{number}](notebooks/{step.name}.ipynb)"
@@ -245,7 +248,7 @@ def steps_table(steps):
             held = "yes" if arm.holding(target) == len(arm.runs) else "no"
             rows.append(
                 (
-                    link, name, f"{held} ({100 * target.accuracy:.1f})", accuracy_text(arm.finals.values()),
+                    link, name, f"{100 * target.accuracy:.1f} %: {held}", accuracy_text(arm.finals.values()),
                     f"{arm.lowest(target):.2f}", f"{arm.parameters:,}", idea(name),
                 )
             )  # fmt: skip
@@ -368,11 +371,9 @@ class ArmText:
         target = self._study.target
         self.held = held_text(self._arm, target)
         self.lowest = f"{self._arm.lowest(target):.2f}"
-        self.mean_lowest = f"{statistics.mean(self._arm.lowest_by_seed(target).values()):.3f}"
+        self.mean_lowest = _mean_lowest(self._arm, target)
         self.parameters = f"{self._arm.parameters:,}"
         self.training = accuracy_text(self._arm.train_accuracies.values())  # on the training images
-        counted = self._arm.counted(target).values()
-        self.scatter = f"{statistics.mean(map(statistics.pstdev, counted)):.3f}"  # of a run's counted epochs
 
     def epoch(self, number):
         """Return an epoch of the first run, -1 the last, as text: its accuracies and its test loss."""
@@ -389,6 +390,11 @@ class ArmText:
     def lowest_minus(self, other):
         """Return the same for each run's lowest epoch of those that count."""
         return _gap(*(text._arm.lowest_by_seed(self._study.target) for text in (self, other)))
+
+    def average_minus(self, other):
+        """Return the same for the average of each run's epochs that count."""
+        counted = (text._arm.counted(self._study.target) for text in (self, other))
+        return _gap(*({seed: statistics.mean(each) for seed, each in of.items()} for of in counted))
 
     def fisher(self, other):
         """Return p of Fisher's exact test that as many runs hold here as in another arm, as text."""
