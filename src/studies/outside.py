@@ -38,7 +38,7 @@ ARMS = {
     "Model_8, raw images": ("raw_images", 3, {}),
     "Model_9, raw images": ("model_9_confirmation", 3, {"deslant": False, "size_normalisation": 0.0}),
 }
-OTHER_SEEDS = range(2)
+OTHER_SEEDS = range(3)
 CONFIDENT = "Model_8"  # the network of results/ whose confidence is measured
 VALIDATION_SEED = 100
 
