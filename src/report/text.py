@@ -32,7 +32,7 @@ EARLIER = (
     ("Model_9's plan, 3,998 parameters", "model_9", "3,998 parameters"),
 )
 # The tables of Steps 1 and 2.
-STEP_1 = (("Model_3", "model_3", "Model_3"),)
+STEP_1 = tuple((name, "model_3", name) for name in ("Model_3", "Model_3, learning-rate decay"))
 STEP_2 = tuple(
     (name, "published_models", name) for name in ("Model_4", "Model_5", "Model_6", "Model_6, learning-rate decay")
 )
@@ -51,6 +51,7 @@ SWAPPED = 99.4, ("Model_5's recipe", "Model_8's recipe"), {
 ABLATIONS = ("ablation_images", "ablation_training", "ablation_network", "ablation_rivals")
 CHANGES = (
     ("ablation_training", "no weight averaging"),
+    ("ablation_rivals", "no weight averaging, decay from epoch 4"),
     ("ablation_images", "no augmentation"),
     ("ablation_images", "no augmentation decay"),
     ("ablation_rivals", "half of each augmentation, no decay"),
@@ -106,9 +107,10 @@ def interval_text(mean):
     return f"{mean.low:.3f} to {mean.high:.3f}"
 
 
-def gap_text(mean):
-    """Write a difference and its 95 % interval."""
-    return f"{mean.mean:+.3f} ({interval_text(mean)})"
+def gap_text(gap, comparisons):
+    """Write a difference and its 95 % interval, bold if p < 0.05 after Bonferroni's correction for `comparisons`."""
+    written = f"{gap.mean:+.3f} ({interval_text(gap)})"
+    return f"**{written}**" if comparisons * gap.p < 0.05 else written
 
 
 def mean_of(arm):
@@ -180,12 +182,17 @@ def claims_table(claims, folder=RESULTS.name):
 
 
 def combined_table(percent, columns, combinations):
-    """Write how runs end by two things combined: the mean of their lowest epochs, and how many hold `percent`."""
-    rows = [("", *columns)]
-    for name, arms in combinations.items():
-        texts = [ArmText(*arm) for arm in arms]
-        rows.append((name, *(f"{each.mean_lowest} %, {each.held_at(percent)} hold {percent} %" for each in texts)))
-    return table(*rows)
+    """Write how runs end by two things combined: the mean of their lowest epochs, and how many hold `percent`.
+
+    Beside and below are the four differences, bold where p < 0.05 after Bonferroni's correction for four.
+    """
+    pairs = {name: [ArmText(*arm) for arm in arms] for name, arms in combinations.items()}
+    rows = [("mean lowest", *columns, "difference")]
+    for name, pair in pairs.items():
+        cells = (f"{each.mean_lowest} %, {each.held_at(percent)} hold {percent} %" for each in pair)
+        rows.append((name, *cells, pair[1].change_from(pair[0], comparisons=4)))
+    below = (low.change_from(high, comparisons=4) for high, low in zip(*pairs.values(), strict=True))
+    return table(*rows, ("difference", *below, ""))
 
 
 def changes_table(*studies, only=()):
@@ -201,7 +208,7 @@ def changes_table(*studies, only=()):
         arm, first = study.arms[name], next(iter(study.arms.values()))
         lowest = (each.lowest_by_seed(study.target) for each in (arm, first))
         gaps = paired_difference(arm.finals, first.finals), paired_difference(*lowest)
-        cells = (f"**{gap_text(gap)}**" if len(found) * gap.p < 0.05 else gap_text(gap) for gap in gaps)
+        cells = (gap_text(gap, len(found)) for gap in gaps)
         rows.append((name, *cells, held_text(arm, study.target)))
     return table(*rows)
 
@@ -389,7 +396,14 @@ class ArmText:
 
     def lowest_minus(self, other):
         """Return the same for each run's lowest epoch of those that count."""
-        return _gap(*(text._arm.lowest_by_seed(self._study.target) for text in (self, other)))
+        return _gap(*self._lowest(other))
+
+    def change_from(self, other, comparisons):
+        """Return that with its sign and its interval, bold as in `gap_text`."""
+        return gap_text(paired_difference(*self._lowest(other)), comparisons)
+
+    def _lowest(self, other):
+        return (text._arm.lowest_by_seed(self._study.target) for text in (self, other))
 
     def average_minus(self, other):
         """Return the same for the average of each run's epochs that count."""
