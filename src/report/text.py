@@ -255,7 +255,7 @@ def steps_table(steps):
             held = "yes" if arm.holding(target) == len(arm.runs) else "no"
             rows.append(
                 (
-                    link, name, f"{100 * target.accuracy:.1f} %: {held}", accuracy_text(arm.finals.values()),
+                    link, name, f"{100 * target.accuracy:.1f}\N{NO-BREAK SPACE}%:\N{NO-BREAK SPACE}{held}", accuracy_text(arm.finals.values()),
                     f"{arm.lowest(target):.2f}", f"{arm.parameters:,}", idea(name),
                 )
             )  # fmt: skip
