@@ -253,9 +253,10 @@ def steps_table(steps):
         link = f"[{number}](notebooks/{step.name}.ipynb)"
         for name, arm in step.arms.items():
             held = "yes" if arm.holding(target) == len(arm.runs) else "no"
+            held = f"{100 * target.accuracy:.1f} %: {held}".replace(" ", "\N{NO-BREAK SPACE}")
             rows.append(
                 (
-                    link, name, f"{100 * target.accuracy:.1f}\N{NO-BREAK SPACE}%:\N{NO-BREAK SPACE}{held}", accuracy_text(arm.finals.values()),
+                    link, name, held, accuracy_text(arm.finals.values()),
                     f"{arm.lowest(target):.2f}", f"{arm.parameters:,}", idea(name),
                 )
             )  # fmt: skip
