@@ -166,8 +166,7 @@ def save_networks(runs, data, settings):
 def show_seeds(*names):
     """Show how studies ended over their seeds, and each run of the first."""
     if studies := _finished(*names):
-        claims = [(arm, study, arm) for study in studies for arm in study.arms]
-        _show_table(text.claims_table(claims, "../results"))
+        _show_table(text.claims_table(text.claims_of(*studies), "../results"))
         _show(figures.strip(studies[0]))
 
 

@@ -31,11 +31,6 @@ EARLIER = (
     ("Model_8, raw images", "raw_images", "Model_8, raw images"),
     ("Model_9's plan, 3,998 parameters", "model_9", "3,998 parameters"),
 )
-# The tables of Steps 1 and 2.
-STEP_1 = tuple((name, "model_3", name) for name in ("Model_3", "Model_3, learning-rate decay"))
-STEP_2 = tuple(
-    (name, "published_models", name) for name in ("Model_4", "Model_5", "Model_6", "Model_6, learning-rate decay")
-)
 
 # Two things that are combined in four ways, five seeds each: what to hold, the columns, the rows.
 DROPOUT_AND_DECAY = 99.0, ("constant learning rate", "learning-rate decay"), {
@@ -163,6 +158,11 @@ def card_table(step):
 def read_claims(claims):
     """Read the studies of CLAIMS, or of claims like these, for `claims_table`."""
     return [(label, read_named(study), name) for label, study, name in claims]
+
+
+def claims_of(*studies):
+    """Return each arm of studies, under its own name, for `claims_table`."""
+    return [(name, study, name) for study in studies for name in study.arms]
 
 
 def claims_table(claims, folder=RESULTS.name):
