@@ -1,5 +1,6 @@
 """Every table and number of README, cards and notebooks: typed records in, Markdown or lines of text out."""
 
+import functools
 import inspect
 import json
 import re
@@ -434,7 +435,7 @@ def vocabulary():
     made_with, programs = read_benchmark()
     sooner = programs[COMMON_LOOP].seconds / next(iter(programs.values())).seconds
     return {
-        "arm": ArmText,
+        "arm": functools.cache(ArmText),  # the texts name some arms many times
         "benchmark": {"environment": made_with, "programs": programs, "sooner": f"{sooner:.0f}"},
         "outside": {
             name: {part: f"{statistics.mean(values):.2f}" for part, values in found.items()}
