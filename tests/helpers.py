@@ -6,16 +6,18 @@ import re
 import shutil
 import struct
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from src import ROOT
 from src import model as models
-from src.evidence.records import Arm, Evidence, Run, Target
+from src.evidence.provenance import Environment
+from src.evidence.schema import Arm, Evidence, Run, Target
 from src.learn.data import FILES
 from src.learn.recipe import Recipe
-from src.learn.training import Epoch
+from src.learn.training import EpochMetrics, Job, train_epochs
 
 # ---------------------------------------------------------------- data
 
@@ -47,7 +49,7 @@ def copy_source(folder):
     """Copy src/ and what it reads into a folder of its own, to be edited there."""
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "results").mkdir(parents=True, exist_ok=True)
-    shutil.copy(ROOT / "results" / "public.json", folder / "results")
+    shutil.copy(ROOT / "results" / "published.json", folder / "results")
     return folder
 
 
@@ -66,29 +68,40 @@ def model_names():
 
 
 EVERYTHING = Recipe(
-    epochs=3, batch_size=64, optimizer="adamw", lr=0.01, weight_decay=0.01, warmup=0.2, lr_decay=0.6,
-    deslant=True, size_normalisation=0.5, zoom_x=1.1, zoom_y=1.05, one_resampling=True,
+    epochs=3, batch_size=64, optimizer="adamw", lr=0.01, weight_decay=0.01, warmup_fraction=0.2, lr_decay_fraction=0.6,
+    deslant=True, size_normalisation=0.5,
     rotation=10.0, translation=2.0, scale=0.1, shear=0.15, elastic=1.0,
-    augmentation_decay=0.4, augmentation_factor=0.3, ema=0.9, ema_warmup=True, bn_images=300,
+    augmentation_decay_fraction=0.4, augmentation_factor=0.3, ema_decay=0.9, ema_warmup=True, bn_images=300,
 )  # fmt: skip
 
 
 def history(*correct):
     return tuple(
-        Epoch(epoch, 0.01, 0.1, 59_000, 60_000, 0.02, count, 10_000, 1.0) for epoch, count in enumerate(correct, 1)
+        EpochMetrics(epoch, 0.1, 59_000, 60_000, 0.02, count, 10_000, 1.0) for epoch, count in enumerate(correct, 1)
     )
 
 
+ENVIRONMENT = Environment("3.11.7", "2.14.1", "0.29.1", "cpu", "a processor", "float32", 1, "0" * 64, "unknown")
+
+
 def run(*correct, seed=0, **environment):
-    return Run(seed, history(*correct), environment)
+    return Run(seed, history(*correct), replace(ENVIRONMENT, **environment))
 
 
 def arm(*runs, network="Model_7", recipe=Recipe(rotation=5.0)):  # noqa: B008 (it is frozen)
-    return Arm(network, recipe, tuple(runs))
+    """Make an arm of runs, with a recipe of as many epochs as they have."""
+    epochs = len(runs[0].history) if runs else recipe.epochs
+    return Arm(network, replace(recipe, epochs=epochs), tuple(runs))
 
 
 def timeless(history):
-    return [epoch._replace(seconds=0) for epoch in history]
+    return [replace(epoch, seconds=0.0) for epoch in history]
+
+
+def train(model, data, recipe, seed, **more):
+    """Train a model to the end and return its TrainState; what is scored is `evaluated_model()`."""
+    *_, state = train_epochs(Job(lambda: model, data, recipe, seed), **more)
+    return state
 
 
 def same_weights(one, other):

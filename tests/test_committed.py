@@ -11,7 +11,7 @@ import pytest
 
 from src import ROOT
 from src.demo.reader import load, models_with_weights
-from src.evidence.records import STEPS, Target, read_named, studies
+from src.evidence.schema import STEPS, Target, read_named, studies
 from src.evidence.storage import RESULTS
 from src.learn.data import load_dataset
 from src.learn.recipe import Recipe

@@ -15,7 +15,7 @@ from torchvision.datasets import MNIST
 from src import ROOT
 from src.learn.data import FILES, DataError, load_dataset, raw_folder
 from src.learn.data import MNIST as OURS
-from src.learn.images import measure
+from src.learn.images import measure_statistics
 from tests.helpers import write_idx, write_synthetic_mnist
 
 
@@ -53,7 +53,7 @@ def test_train_limit_and_split(synthetic_root, data):
 def test_data_of_ones_own_never_pass_for_mnist_and_bring_their_own_statistics(data):
     """Numbers of MNIST's would scale them wrongly without a word."""
     assert not data.official
-    assert data.statistics == measure(data.train_images) != OURS.statistics
+    assert data.statistics == measure_statistics(data.train_images) != OURS.statistics
     pixels = data.train_images.double() / 255
     assert (data.statistics.mean, data.statistics.std) == pytest.approx((pixels.mean().item(), pixels.std().item()))
 

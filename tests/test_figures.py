@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from src.evidence.records import read_named
+from src.evidence.schema import read_named
 from src.model import Model_8
 from src.report import figures
 from src.studies import public

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from src.evidence.fingerprint import deviation, fingerprint
-from src.evidence.records import STEPS, read_named, studies
+from src.evidence.schema import STEPS, read_named, studies
 from src.learn import images, training
 from src.learn.data import load_dataset
 from src.learn.networks import named

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from src.learn.data import MNIST, load_dataset
-from src.learn.images import Maps, affine, augment, moments, normalise, preprocessing_maps, resample
-from src.learn.images import measure as measure_images
+from src.learn.images import AffineMaps, affine, augment, moments, normalise, preprocessing_maps, resample
+from src.learn.images import measure_statistics as measure_images
 from src.learn.recipe import Recipe
 from src.learn.training import preprocess
 
@@ -62,7 +62,7 @@ def test_shear_moves_rows_sideways():
     assert torch.allclose(centre, 13.5 + 0.25 * (columns - 13.5), atol=0.01)
 
 
-def measure(images):
+def measure_statistics(images):
     """Measure centre (right, down), second moments, angle in degrees of the long axis, and mass of each image."""
     weights, at = images.double().squeeze(1), torch.arange(28.0).double() - 13.5
     mass = weights.sum((1, 2))
@@ -90,7 +90,7 @@ def test_strengths_are_reached_and_kept(amount, measured, lowest, highest):
     bar = torch.zeros(2000, 1, 28, 28, dtype=torch.uint8)
     columns = slice(6, 22) if measured == "mass" else slice(13, 15)
     bar[..., 4:24, columns] = 255
-    values = measure(augment(bar, torch.Generator().manual_seed(0), **amount))[measured]
+    values = measure_statistics(augment(bar, torch.Generator().manual_seed(0), **amount))[measured]
     if measured == "mass":
         values = values / (255 * 20 * 16)
     span = highest - lowest
@@ -159,9 +159,9 @@ def test_moments_of_a_bar():
 def test_a_sheared_bar_comes_back(shear):
     upright = bar(right=1)
     sheared = bar(shear=shear, right=1)
-    assert measure(sheared)["xy"].abs() > 5
+    assert measure_statistics(sheared)["xy"].abs() > 5
     straight = preprocessed(sheared, deslant=True)
-    assert measure(straight)["xy"].abs() < 0.3
+    assert measure_statistics(straight)["xy"].abs() < 0.3
     assert (straight - upright).abs().mean() < 6  # two resamplings blur the bar's edge a little
     assert (sheared - upright).abs().mean() > 10
 
@@ -177,7 +177,7 @@ def test_nothing_to_do_is_nothing_done(images):
 
 def test_the_centre_stays_where_it_is():
     slanted = bar(angle=-20, right=2, down=1)
-    found = measure(preprocessed(slanted, deslant=True, size_normalisation=0.5))
+    found = measure_statistics(preprocessed(slanted, deslant=True, size_normalisation=0.5))
     assert found["right"] == pytest.approx(2, abs=0.1)
     assert found["down"] == pytest.approx(1, abs=0.1)
 
@@ -187,7 +187,7 @@ def test_size_normalisation_goes_part_of_the_way(amount):
     """From s to s ** (1 - amount) * S ** spread, within the limits."""
     image = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
     image[..., 6:22, 9:19] = 255  # standard deviations 2.87 across, 4.61 down
-    before, after = measure(image), measure(preprocessed(image, size_normalisation=amount))
+    before, after = measure_statistics(image), measure_statistics(preprocessed(image, size_normalisation=amount))
     for axis, common in zip(("xx", "yy"), (MNIST.statistics.ink_x, MNIST.statistics.ink_y), strict=True):
         expected = before[axis].sqrt() ** (1 - amount) * common**amount
         assert after[axis].sqrt() == pytest.approx(expected.item(), rel=0.02)
@@ -197,13 +197,13 @@ def test_the_limits_of_size_normalisation():
     """The thin bar lacks 85 % of the common spread across and 5 % of that down; it gets 1 / 0.7 and all of the 5 %."""
     thin = bar(width=2, height=18)
     wide = preprocessed(thin, size_normalisation=1.0)
-    grown = measure(wide)["mass"] / measure(thin)["mass"]
-    assert grown == pytest.approx(1 / 0.7 * MNIST.statistics.ink_y / measure(thin)["yy"].sqrt().item(), rel=0.02)
+    grown = measure_statistics(wide)["mass"] / measure_statistics(thin)["mass"]
+    assert grown == pytest.approx(1 / 0.7 * MNIST.statistics.ink_y / measure_statistics(thin)["yy"].sqrt().item(), rel=0.02)
 
 
 def test_a_slant_of_over_45_degrees_is_left_a_slant():
     nearly_flat = bar(angle=-80)
-    assert (measure(nearly_flat)["xy"] / measure(nearly_flat)["yy"]).abs() > 1.5
+    assert (measure_statistics(nearly_flat)["xy"] / measure_statistics(nearly_flat)["yy"]).abs() > 1.5
     ready = preprocessed(nearly_flat, deslant=True)
     assert ready.isfinite().all()
     assert ready.sum() > 0.8 * nearly_flat.sum()  # a shear keeps the ink
@@ -255,7 +255,7 @@ def test_one_resampling_blurs_less():
     """A line of one pixel that is moved by half a pixel twice is as sharp as it was, if it is moved once by a whole."""
     line = torch.zeros(1, 1, 28, 28)
     line[..., 14] = 255
-    half = Maps(torch.eye(2)[None], torch.tensor([[[0.5], [0.0]]]))
+    half = AffineMaps(torch.eye(2)[None], torch.tensor([[[0.5], [0.0]]]))
     still = torch.zeros(1)
     once = affine(line, still, still - 0.5, still, still + 1, still, maps=half)
     twice = affine(resample(line, half), still, still - 0.5, still, still + 1, still)
@@ -265,6 +265,6 @@ def test_one_resampling_blurs_less():
 
 def test_zoom_enlarges_across_and_down():
     image = bar(width=10, height=14)
-    before, after = measure(image), measure(preprocessed(image, deslant=True, zoom_x=1.5, zoom_y=1.2))
+    before, after = measure_statistics(image), measure_statistics(preprocessed(image, deslant=True, zoom_x=1.5, zoom_y=1.2))
     assert (after["xx"] / before["xx"]).sqrt().item() == pytest.approx(1.5, rel=0.05)
     assert (after["yy"] / before["yy"]).sqrt().item() == pytest.approx(1.2, rel=0.02)

@@ -8,7 +8,7 @@ import torch
 
 from src import model as models
 from src.learn import networks
-from src.learn.networks import facts, name_of, named
+from src.learn.networks import network_facts, name_of, named
 
 VARIANTS = [
     name
@@ -22,7 +22,7 @@ def test_they_are_what_they_say(name):
     original = re.match(r"Model_\d+", name)
     model, images = named(name)(), torch.randn(2, 1, 28, 28)
     assert model(images).shape == (getattr(models, original[0])()(images).shape if original else (2, 10))
-    parameters, _, before = facts(name)
+    parameters, _, before = network_facts(name)
     assert f"{parameters:,} parameters" in named(name).__doc__
     if "before the average" in named(name).__doc__:
         assert f"receptive field {before} before the average" in named(name).__doc__
@@ -31,7 +31,7 @@ def test_they_are_what_they_say(name):
 @pytest.mark.parametrize("name", ["Model_1", "Model_8_ReLU", "Model_8_Widths(7, 7, 8, 8, 8)"])
 def test_a_name_leads_to_a_network_and_back(name):
     assert name_of(named(name)) == name
-    assert facts(name)[0] == sum(p.numel() for p in named(name)().parameters())
+    assert network_facts(name)[0] == sum(p.numel() for p in named(name)().parameters())
 
 
 @pytest.mark.parametrize("name", ["Model_0", "nn", "conv_relu", "Model_8_Widths(7, 7", "Model_8(__import__('os'))"])

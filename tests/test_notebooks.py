@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from src import ROOT
-from src.evidence.records import STEPS
+from src.evidence.schema import STEPS
 from tests.helpers import assert_clean, code, model_names, models_of, printed, read, source, write_synthetic_mnist
 
 # The one place to read the repository's name from; CONTRIBUTING.md tells how to change it everywhere.

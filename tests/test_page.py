@@ -20,7 +20,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from src.demo import page
-from src.demo.familiarity import Familiarity
+from src.demo.mahalanobis import Familiarity
 from src.demo.picture import centred
 from src.demo.reader import Reader, load
 from src.evidence.storage import RESULTS

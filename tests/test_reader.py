@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from safetensors import safe_open
 
 from src.demo import reader
-from src.demo.familiarity import familiarity_of
+from src.demo.mahalanobis import familiarity_of
 from src.demo.picture import as_mnist
 from src.demo.reader import UnlikeMNIST, load, reader_of, save_weights
 from src.evidence.runs import fit

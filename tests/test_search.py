@@ -3,7 +3,7 @@
 import optuna
 import pytest
 
-from src.evidence.records import Evidence, read_evidence, write_evidence
+from src.evidence.schema import Evidence, read_evidence, write_evidence
 from src.learn.recipe import Recipe
 from src.studies.search import recipe_of, search
 from tests.helpers import finished, write_synthetic_mnist

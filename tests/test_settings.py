@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from src import ROOT, utils
-from src.evidence.records import path_to, read_named, write_evidence
+from src.evidence.schema import path_to, read_named, write_evidence
 from src.evidence.storage import RESULTS, TRIAL
-from src.report.settings import check_parameters, results_folder
+from src.notebook.settings import check_parameters, results_folder
 from tests.helpers import HELD, evidence
 
 DEFAULTS = {

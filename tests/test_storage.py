@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from src import ROOT, shown
+from src import ROOT, display_path
 from src.evidence.storage import Damaged, check_writable, seal, set_aside, unseal, write
 
 
@@ -72,5 +72,5 @@ def test_folders_are_tried_before_they_are_needed(tmp_path):
 
 
 def test_names_do_not_show_the_machine(tmp_path):
-    assert shown(ROOT / "results" / "Step1.json") == "results/Step1.json"
-    assert shown(tmp_path / "out") == "out"
+    assert display_path(ROOT / "results" / "Step1.json") == "results/Step1.json"
+    assert display_path(tmp_path / "out") == "out"

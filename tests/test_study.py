@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from src.evidence.records import Arm, Evidence, Run, read_evidence, write_evidence
+from src.evidence.schema import Arm, Evidence, Run, read_evidence, write_evidence
 from src.evidence.storage import unseal
 from src.learn.recipe import Recipe
 from src.studies import run as runner

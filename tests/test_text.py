@@ -3,7 +3,7 @@
 import pytest
 from scipy import stats
 
-from src.evidence.records import Target, read_named
+from src.evidence.schema import Target, read_named
 from src.report import text
 from src.report.__main__ import filled
 from tests.helpers import HELD, LOST, arm, evidence, run
@@ -46,7 +46,7 @@ def test_differences_in_prose_are_those_of_a_paired_t_test():
         (min, decay.lowest_minus(constant)),
         (lambda run: sum(run) / 5, decay.average_minus(constant)),
     ):
-        of_decay, of_constant = ([measure(run) for run in runs] for runs in counted)
+        of_decay, of_constant = ([measure_statistics(run) for run in runs] for runs in counted)
         low, high = stats.ttest_rel(of_decay, of_constant).confidence_interval()
         assert found == {"points": f"{abs(low + high) / 2:.2f}", "interval": f"{low:.3f} to {high:.3f}"}
 

@@ -13,7 +13,13 @@ from src.receptive_field import layers
 
 NAME = "try.html"
 TEMPLATE = Path(__file__).with_name("page.html")
+TITLE = "<title>Draw a digit, watch the network read it</title>"
 PLACE = "/* the network */ null"
+
+
+def page_is_ours(path: Path) -> bool:
+    """Say whether an HTML file is such a page, of whatever networks."""
+    return TITLE in path.read_text(encoding="utf-8", errors="replace")
 
 
 def page_html(readers):
@@ -32,7 +38,7 @@ def described(reader):
     factor and a summand for each channel. Weights are float32, as base64. Raises TypeError for a layer that the page
     does not know.
     """
-    model, recipe, statistics = reader.model, reader.recipe, reader.statistics
+    model, recipe, statistics = reader.model, reader.recipe, reader.preprocess.statistics
     found, start = [], 0.0
     steps = iter(module for module in model.modules() if not isinstance(module, nn.Sequential))
     pending = next(steps)
@@ -59,13 +65,13 @@ def described(reader):
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "preprocess": {
             "deslant": recipe.deslant, "sizeNormalisation": recipe.size_normalisation,
-            "zoom": [recipe.zoom_x, recipe.zoom_y], "ink": [statistics.ink_x, statistics.ink_y],
+            "ink": [statistics.ink_x, statistics.ink_y],
             "maxShear": MAX_SHEAR, "minStep": MIN_STEP, "maxStep": MAX_STEP,
             "mean": statistics.mean, "std": statistics.std,
         },
         "familiarity": {
-            "means": _text(reader.familiarity.means), "whitening": _text(reader.familiarity.whitening),
-            "limit": reader.familiarity.limit,
+            "means": _text(reader.detector.means), "whitening": _text(reader.detector.whitening),
+            "limit": reader.detector.limit,
         },
         "box": BOX,
         "side": SIDE,

@@ -5,38 +5,57 @@ import json
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import safetensors.torch
 import torch
+from PIL import Image
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
-from torch import nn
 
+from src import display_path
 from src import model as models
-from src import shown
-from src.demo.familiarity import Familiarity, familiarity_of, logits_and_activity
+from src.checked import Seed, checked, parsed
+from src.demo.mahalanobis import MahalanobisDetector, fitted_detector, logits_and_activity
 from src.demo.picture import as_mnist
+from src.evidence.provenance import cure
+from src.evidence.runs import Trained
 from src.evidence.storage import RESULTS, write
-from src.learn.images import Statistics
+from src.learn.evaluation import Classifier
+from src.learn.images import Preprocess, Statistics
 from src.learn.recipe import Recipe
 
-AGAIN = "restore it, or run notebooks/Step3.ipynb"
-PARTS = "means", "whitening"  # of a Familiarity, which lie beside the weights
+PARTS = "means", "whitening"  # of a MahalanobisDetector, which lie beside the weights
 
 
 class UnlikeMNIST(UserWarning):
     """What was read is unlike the digits that the network learnt from."""
 
 
-@dataclass(frozen=True)
-class Reader:
-    """A trained network that reads pictures."""
+@checked
+class WeightFacts:
+    """What stands beside weights: whose they are and what they reach; `layers` is the model as torch prints it.
 
-    model: nn.Module
+    `limit` is the detector's. `sha256` is of the tensors and of all other facts.
+    """
+
+    model: str
+    layers: str
     recipe: Recipe
     statistics: Statistics
-    familiarity: Familiarity
+    limit: Annotated[float, Field(gt=0)]
+    seed: Seed
+    accuracy: str
+    sha256: str = ""
 
-    def read(self, picture):
+
+@dataclass(frozen=True)
+class Reader(Classifier):
+    """A trained network that reads pictures."""
+
+    detector: MahalanobisDetector
+
+    def read(self, picture: str | Path | Image.Image) -> list[float]:
         """Return the probabilities of the digits 0 to 9 for a picture: a list of ten.
 
         `picture` is the path of an image file or a PIL image, of any size, with one digit, dark on light or light on
@@ -44,88 +63,120 @@ class Reader:
         """
         return self.probabilities(as_mnist(picture))
 
-    def probabilities(self, image):
+    def probabilities(self, image: torch.Tensor) -> list[float]:
         """Return the ten probabilities for an image as MNIST's are: uint8 (1, 1, 28, 28), white on black.
 
         Warns of UnlikeMNIST where the network responds as to hardly any training image.
         """
         logits, distance = self.logits_and_distance(image)
-        if distance > self.familiarity.limit:
+        if distance > self.detector.limit:
             warnings.warn("this is unlike MNIST's digits: do not trust the answer", UnlikeMNIST, stacklevel=3)
         return torch.softmax(logits[0], dim=0).tolist()
 
-    def logits_and_distance(self, images):
+    def logits_and_distance(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the logits (N, 10) of uint8 images (N, 1, 28, 28), and the distance of each from training digits."""
         images = images.to(next(self.model.parameters()).device)
-        logits, activity = logits_and_activity(self.model, images, self.recipe, self.statistics)
-        return logits[:, :10], self.familiarity.distance(activity)
+        logits, activity = logits_and_activity(self, images)
+        return logits[:, :10], self.detector.distance(activity)
 
 
-def weights_path(name, folder=RESULTS):
+def weights_path(name: str, folder: str | Path = RESULTS) -> Path:
     """Return where the weights of a model lie."""
     return Path(folder) / f"{name.lower()}.safetensors"
 
 
-def models_with_weights(folder=RESULTS):
+def models_with_weights(folder: str | Path = RESULTS) -> list[str]:
     """Name the models whose weights are in `folder`."""
     return [name for name in vars(models) if name.startswith("Model_") and weights_path(name, folder).exists()]
 
 
-def reader_of(trained, images, labels):
+def reader_of(trained: Trained, images: torch.Tensor, labels: torch.Tensor) -> Reader:
     """Return the Reader of a Trained network; it learns what training images (N, 1, 28, 28), uint8, are like."""
-    _, activity = logits_and_activity(trained.model, images, trained.recipe, trained.statistics)
-    return Reader(trained.model, trained.recipe, trained.statistics, familiarity_of(activity, labels))
+    _, activity = logits_and_activity(trained, images)
+    return Reader(trained.model, trained.preprocess, fitted_detector(activity, labels))
 
 
-def save_weights(trained, reader, folder):
-    """Write the weights of a Trained network, what they reach, and its Reader's familiarity; return the path."""
+def save_weights(trained: Trained, reader: Reader, folder: str | Path) -> Path:
+    """Write the weights of a Trained network, what they reach, and its Reader's detector; return the path."""
     last = trained.run.history[-1]
-    tensors = trained.model.state_dict() | {name: getattr(reader.familiarity, name) for name in PARTS}
-    tensors = {name: value.contiguous().cpu() for name, value in tensors.items()}
-    facts = {
-        "model": trained.network,
-        "layers": str(trained.model),
-        "recipe": trained.recipe.changed(),
-        "statistics": asdict(trained.statistics),
-        "limit": reader.familiarity.limit,
-        "seed": trained.run.seed,
-        "accuracy": f"{last.accuracy:.2f} % of {last.eval_total:,} images after epoch {last.epoch}",
-    }
-    facts["sha256"] = _digest(tensors, facts)
+    tensors = trained.model.state_dict() | {name: getattr(reader.detector, name) for name in PARTS}
+    facts = WeightFacts(
+        model=trained.network,
+        layers=str(trained.model),
+        recipe=trained.recipe,
+        statistics=trained.preprocess.statistics,
+        limit=reader.detector.limit,
+        seed=trained.run.seed,
+        accuracy=f"{last.accuracy:.2f} % of {last.eval_total:,} images after epoch {last.epoch}",
+    )
     path = weights_path(trained.network, folder)
-    write(path, safetensors.torch.save(tensors, {"facts": json.dumps(facts)}))  # several entries would lie in any order
+    write(path, packed_weights(tensors, facts))
     return path
 
 
-def load(name, folder=RESULTS):
+def packed_weights(tensors: dict[str, torch.Tensor], facts: WeightFacts) -> bytes:
+    """Return tensors and facts as the bytes of a safetensors file, with a checksum over both."""
+    tensors = {name: value.contiguous().cpu() for name, value in tensors.items()}
+    content = asdict(facts) | {"recipe": facts.recipe.changed()}
+    content.pop("sha256")
+    content["sha256"] = _digest(tensors, content)
+    return safetensors.torch.save(tensors, {"facts": json.dumps(content)})  # several entries would lie in any order
+
+
+def weights_are_ours(path: Path) -> bool:
+    """Say whether a safetensors file was written by `save_weights`."""
+    try:
+        with safe_open(path, framework="pt") as content:
+            return "facts" in (content.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
+
+
+def load(name: str, folder: str | Path = RESULTS) -> Reader:
     """Return the Reader of a model, whose weights are in `folder`.
 
     Raises ValueError for weights that are missing, damaged or not the model's.
     """
-    if not (name.startswith("Model_") and hasattr(models, name)):
-        raise ValueError(f"{name} is not in src/model.py: try Model_8")
+    if not (isinstance(name, str) and name.startswith("Model_") and hasattr(models, name)):
+        raise ValueError(f"{name!r} is not in src/model.py: try 'Model_8'")
     path = weights_path(name, folder)
+    again = f"{cure(path)}, or run notebooks/Step3.ipynb"
     if not path.exists():
         others = ", ".join(models_with_weights(folder)) or "none"
-        raise ValueError(f"{shown(path)} is missing: {AGAIN} (there are weights of {others})")
+        raise ValueError(f"{display_path(path)} is missing: {again} (there are weights of {others})")
+    tensors, content = _unpacked(path, again)
+    facts = parsed(WeightFacts, content, path, again)
+    model = getattr(models, name)()
+    if facts.layers != str(model):
+        raise ValueError(f"{display_path(path)} does not fit the layers of {name}: {again}")
+    expected = {key: value.shape for key, value in model.state_dict().items()} | dict.fromkeys(PARTS)
+    if misfits := {key for key in expected.keys() | tensors.keys() if _misfits(key, tensors, expected)}:
+        raise ValueError(f"{display_path(path)} lacks, or has too much or not finite: {min(misfits)}; {again}")
+    detector = MahalanobisDetector(*(tensors.pop(part) for part in PARTS), facts.limit)
+    model.load_state_dict(tensors)
+    return Reader(model.eval(), Preprocess(facts.recipe, facts.statistics), detector)
+
+
+def _unpacked(path, again):
+    """Return the tensors and the facts of a file, whose checksum is right."""
     try:
         with safe_open(path, framework="pt") as content:
             facts = json.loads(content.metadata()["facts"])
             tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118 (not a dict)
-    except (KeyError, OSError, SafetensorError, TypeError, ValueError):
-        raise ValueError(f"{shown(path)} is damaged: {AGAIN}") from None
-    if facts.pop("sha256", None) != _digest(tensors, facts):
-        raise ValueError(f"{shown(path)} is damaged, its checksum is wrong: {AGAIN}")
-    model = getattr(models, name)()
-    if facts["layers"] != str(model):
-        raise ValueError(f"{shown(path)} does not fit the layers of {name}: {AGAIN}")
-    try:
-        recipe = Recipe(**facts["recipe"])
-    except TypeError:
-        raise ValueError(f"{shown(path)} has a recipe that today's code does not know: {AGAIN}") from None
-    familiarity = Familiarity(*(tensors.pop(part) for part in PARTS), facts["limit"])
-    model.load_state_dict(tensors)
-    return Reader(model.eval(), recipe, Statistics(**facts["statistics"]), familiarity)
+            stated = facts["sha256"]
+    except (KeyError, OSError, RecursionError, SafetensorError, TypeError, ValueError):
+        raise ValueError(f"{display_path(path)} is damaged: {again}") from None
+    rest: dict[str, Any] = {key: value for key, value in facts.items() if key != "sha256"}
+    if stated != _digest(tensors, rest):
+        raise ValueError(f"{display_path(path)} is damaged, its checksum is wrong: {again}")
+    return tensors, facts
+
+
+def _misfits(key, tensors, expected):
+    """Say whether a tensor is missing, is one too many, has another shape or holds what is no number."""
+    if key not in tensors or key not in expected:
+        return True
+    return expected[key] not in (None, tensors[key].shape) or not tensors[key].isfinite().all()
 
 
 def _digest(tensors, facts):

@@ -9,15 +9,20 @@ nothing can be told.
 import copy
 import functools
 import math
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 
 import torch
 from torch import nn
 
+from src.evidence.schema import Evidence
+from src.learn.data import Data
 from src.learn.images import Statistics
 from src.learn.networks import named
-from src.learn.training import ema_decay, epochs, new_model, update_average
+from src.learn.recipe import Recipe
+from src.learn.schedules import ema_decay
+from src.learn.training import Job, train_epochs, update_average
 
 FIRST, TOUCHING = 32, 16  # images to train on: the first ones, and those with the most ink at the border
 SCORED = 16  # images
@@ -28,22 +33,23 @@ DIGITS = 6  # of the data's statistics, so that they are the same on every proce
 TOLERANCE = 1e-7  # relative
 
 
-def fingerprint(network, recipe, data):
-    """Take the fingerprint of a network and a recipe: a tuple of floats.
+def fingerprint(network: Callable[[], nn.Module], recipe: Recipe, data: Data) -> tuple[float, ...]:
+    """Take the fingerprint of a network and a recipe.
 
     For each epoch of the tiny training its training loss, evaluation loss and learning rate; last the average's lag.
     `network` makes the model. `data` are MNIST's, whole, on the CPU; the split does not matter.
     """
-    few, small = tiny(data), replace(recipe, batch_size=min(recipe.batch_size, BATCH_SIZE))
+    job = Job(network, tiny(data), replace(recipe, batch_size=min(recipe.batch_size, BATCH_SIZE)), SEED)
+    found = []
     with _in_float64_on_one_thread(), torch.random.fork_rng(devices=[]):
-        model = new_model(network, SEED)
-        *_, training = epochs(model, few, small, SEED, precision=torch.float64)
-    found = [value for e in training.history for value in (e.train_loss, e.eval_loss, e.lr)]
+        for state in train_epochs(job, precision=torch.float64):
+            epoch = state.history[-1]
+            found += epoch.train_loss, epoch.eval_loss, state.optimizer.param_groups[0]["lr"]
     steps = recipe.epochs * math.ceil(FULL_SIZE / recipe.batch_size)
     return tuple(float(f"{value:.9g}") for value in (*found, average_lag(recipe, steps)))
 
 
-def fingerprinted(evidence, data):
+def fingerprinted(evidence: Evidence, data: Data) -> Evidence:
     """Return evidence with a fingerprint for each arm that has none."""
     arms = {
         name: arm if arm.fingerprint else replace(arm, fingerprint=fingerprint(named(arm.network), arm.recipe, data))
@@ -52,7 +58,7 @@ def fingerprinted(evidence, data):
     return replace(evidence, arms=arms)
 
 
-def deviation(found, stored):
+def deviation(found: tuple[float, ...], stored: tuple[float, ...]) -> tuple[float, str]:
     """Return the largest difference between two fingerprints as a multiple of TOLERANCE, and what differs.
 
     Over 1 the code does something else, or the recipe is another.
@@ -74,7 +80,7 @@ def _chosen(images):
     return torch.cat([torch.arange(FIRST), border.argsort(descending=True, stable=True)[:TOUCHING]])
 
 
-def tiny(data):
+def tiny(data: Data) -> Data:
     """Return the data that fingerprints are taken on."""
     train, scored = _chosen(data.train_images), torch.arange(SCORED)
     statistics = {name: float(f"{value:.{DIGITS}g}") for name, value in asdict(data.statistics).items()}
@@ -98,16 +104,16 @@ def _in_float64_on_one_thread():
         torch.set_default_dtype(dtype)
 
 
-def average_lag(recipe, steps):
+def average_lag(recipe: Recipe, steps: int) -> float:
     """Return how many steps the average of weights lags behind after a whole training, which a tiny one cannot show.
 
     The weights are one number here, which counts the steps.
     """
-    if not recipe.ema:
+    if not recipe.ema_decay:
         return 0.0
     counter = nn.Linear(1, 1, bias=False).requires_grad_(False)
-    average, decay = copy.deepcopy(counter), ema_decay(recipe)
+    average = copy.deepcopy(counter)
     for step in range(steps):
         counter.weight.fill_(step)
-        update_average(average, counter, decay(step))
+        update_average(average, counter, ema_decay(recipe, step))
     return steps - 1 - average.weight.item()

@@ -13,8 +13,8 @@ import torch
 import torchvision
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
-from src import ROOT, shown
-from src.learn.images import Statistics, measure
+from src import ROOT, display_path
+from src.learn.images import Statistics, measure_statistics
 
 VALIDATION_IMAGES = 10_000
 SPLITS = ("test", "validation")
@@ -51,6 +51,7 @@ MNIST = DataSet(
     ),
     statistics=Statistics(mean=0.1307, std=0.3081, ink_x=3.41, ink_y=5.47),
 )
+DATASETS = {"MNIST": MNIST}  # by the name that evidence gives
 
 
 class DataError(RuntimeError):
@@ -98,7 +99,7 @@ def load_dataset(root=None, dataset=MNIST, *, device="cpu", split="test", train_
 
     train_images, train_labels = _read(raw, "train")
     eval_images, eval_labels = _read(raw, "t10k")
-    statistics = dataset.statistics if sums == official else measure(train_images)
+    statistics = dataset.statistics if sums == official else measure_statistics(train_images)
     if split == "validation":
         if len(train_images) <= VALIDATION_IMAGES:
             raise DataError(f"the validation split needs over {VALIDATION_IMAGES} images, got {len(train_images)}")
@@ -172,7 +173,7 @@ def _download_missing(raw, sums, dataset):
     for name in set(FILES) - set(missing):
         _check_file(raw / name, sums[name], official=True)
     title = dataset.source.__name__
-    print(f"Downloading {title} to {shown(raw)}")
+    print(f"Downloading {title} to {display_path(raw)}")
     try:
         raw.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=raw, prefix="download-") as folder:

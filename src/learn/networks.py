@@ -38,7 +38,7 @@ def name_of(network):
 
 
 @functools.cache
-def facts(name):
+def network_facts(name):
     """Return a network's number of parameters, and its receptive field in pixels and that before its global average.
 
     The fields are None where they are not known, or where there is no such average.

@@ -1,126 +1,96 @@
 """A recipe: every hyper-parameter of a run."""
 
-import math
 import textwrap
-from dataclasses import dataclass, fields
+from dataclasses import fields
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from src.checked import Fraction, NotNegative, Positive, checked
 
 STRENGTHS = ("rotation", "translation", "scale", "shear", "elastic")
-LIMITS = {  # lowest and highest value of a field; an open end is None
-    "epochs": (1, None), "batch_size": (1, None), "bn_images": (0, None),
-    "momentum": (0, 0.9999), "beta2": (0, 0.99999), "ema": (0, 0.99999), "scale": (0, 0.9), "weight_decay": (0, None),
-    "warmup": (0, 1), "lr_decay": (0, 1), "size_normalisation": (0, 1), "zoom_x": (0.5, 2), "zoom_y": (0.5, 2),
-    "rotation": (0, None), "translation": (0, None), "shear": (0, None), "elastic": (0, None),
-    "augmentation_decay": (0, 1), "augmentation_factor": (0, 1),
-}  # fmt: skip
 
 
-@dataclass(frozen=True)
+@checked
 class Recipe:
     """Every hyper-parameter of a run. The defaults are the published recipe without augmentation; all else is off.
 
-    Optimiser: `momentum` is SGD's, and AdamW's first beta; `beta2` its second. `weight_decay` acts on the weights of
-    convolutions and linear layers. The learning rate warms up linearly to `lr` over the first `warmup` fraction of all
-    steps, and decays linearly to zero over the last `lr_decay`.
-
-    Preprocessing, of training and test images alike: `deslant`, `size_normalisation` (0 to 1), `zoom_x` and `zoom_y`,
-    see `src.learn.images.preprocessing_maps`.
-
-    Augmentation, of training images: the strengths `rotation` (degrees), `translation` (pixels), `scale`, `shear`
-    (fractions) and `elastic` (pixels), see `src.learn.images.augment`. Over the last `augmentation_decay` fraction of
-    all steps they are multiplied by `augmentation_factor`. With `one_resampling` preprocessing and augmentation are
-    composed into one map, so that a training image is blurred no more than a test image.
-
-    Evaluation: `ema` over zero is the decay per step of an exponential moving average of weights and BatchNorm
-    statistics, which is evaluated in place of the model; with `ema_warmup` the decay of the k-th step is at most
-    (1 + k) / (10 + k), so that the untrained beginning is soon forgotten. With `bn_images` over zero, BatchNorm's
-    statistics are recomputed from so many preprocessed training images before each evaluation.
-
-    Raises ValueError or TypeError for a value that makes no sense, or for two that contradict each other.
+    Raises ValueError for a value that makes no sense, or for two that contradict each other.
     """
 
-    epochs: int = 15
-    batch_size: int = 128
-    optimizer: str = "sgd"
-    lr: float = 0.01
-    momentum: float = 0.9
-    beta2: float = 0.99
-    weight_decay: float = 0.0
-    warmup: float = 0.0
-    lr_decay: float = 0.0
+    epochs: Positive = 15
+    batch_size: Positive = 128
+    # Optimiser
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: Annotated[float, Field(gt=0)] = 0.01  # the learning rate where it is highest
+    momentum: Annotated[float, Field(ge=0, le=0.9999)] = 0.9  # SGD's, or AdamW's first beta
+    beta2: Annotated[float, Field(ge=0, le=0.99999)] = 0.99  # AdamW's second beta
+    weight_decay: NotNegative = 0.0  # on the weights of convolutions and linear layers
+    warmup_fraction: Fraction = 0.0  # of all steps: the rate rises linearly from the start
+    lr_decay_fraction: Fraction = 0.0  # of all steps: the rate falls linearly to zero at the end
+    # Preprocessing, of training and test images alike: src.learn.images.preprocessing_maps
     deslant: bool = False
-    size_normalisation: float = 0.0
-    zoom_x: float = 1.0
-    zoom_y: float = 1.0
-    one_resampling: bool = False
-    rotation: float = 0.0
-    translation: float = 0.0
-    scale: float = 0.0
-    shear: float = 0.0
-    elastic: float = 0.0
-    augmentation_decay: float = 0.0
-    augmentation_factor: float = 0.0
-    ema: float = 0.0
-    ema_warmup: bool = False
-    bn_images: int = 0
+    size_normalisation: Fraction = 0.0
+    # Augmentation, of training images: how far at most, see src.learn.images.augment
+    rotation: NotNegative = 0.0  # degrees
+    translation: NotNegative = 0.0  # pixels
+    scale: Annotated[float, Field(ge=0, le=0.9)] = 0.0  # a fraction
+    shear: NotNegative = 0.0  # a fraction
+    elastic: NotNegative = 0.0  # pixels
+    augmentation_decay_fraction: Fraction = 0.0  # of all steps: at the end, strengths are multiplied by
+    augmentation_factor: Fraction = 0.0
+    # Evaluation: an exponential moving average of weights and BatchNorm statistics in place of the last ones
+    ema_decay: Annotated[float, Field(ge=0, le=0.99999)] = 0.0  # per step; 0 for no average
+    ema_warmup: bool = False  # step k decays by (1 + k) / (10 + k) at most, so that the beginning is soon forgotten
+    bn_images: Annotated[int, Field(ge=0)] = (
+        0  # recompute BatchNorm's statistics from so many images without augmentation
+    )
 
-    def __post_init__(self):
-        for field in fields(self):
-            value = getattr(self, field.name)
-            allowed = (int, float) if field.type is float else field.type
-            if isinstance(value, bool) != (field.type is bool) or not isinstance(value, allowed):
-                raise TypeError(f"{field.name} must be of type {field.type.__name__}, got {value!r}")
-            if field.type is float:
-                if not math.isfinite(value):
-                    raise ValueError(f"{field.name} must be finite, got {value}")
-                object.__setattr__(self, field.name, float(value))  # 7 and 7.0 are one recipe
-        for name, (low, high) in LIMITS.items():
-            value = getattr(self, name)
-            if value < low or (high is not None and value > high):
-                allowed = f"at least {low}" if high is None else f"from {low} to {high}"
-                raise ValueError(f"{name} must be {allowed}, got {value}")
-        if self.optimizer not in ("sgd", "adamw"):
-            raise ValueError(f"optimizer must be one of sgd, adamw, got {self.optimizer!r}")
-        if self.lr <= 0:
-            raise ValueError(f"lr must be over 0, got {self.lr}")
+    @model_validator(mode="after")
+    def _agrees_with_itself(self):
         augmented = any(self.strengths.values())
-        zoomed = (self.zoom_x, self.zoom_y) != (1, 1)
         for contradiction, says in (
-            (self.warmup and not self.lr_decay, f"warmup is {self.warmup} without decay: set lr_decay, or no warmup"),
             (
-                self.warmup + self.lr_decay > 1,
-                f"warmup {self.warmup} and lr_decay {self.lr_decay} add up to over 1: lower one",
-            ),
-            (self.optimizer == "sgd" and self.beta2 != 0.99, f"beta2 is {self.beta2} and sgd has none: leave it out"),
-            (zoomed and not self.preprocesses, "zoom without preprocessing: set size_normalisation, or no zoom"),
-            (
-                self.one_resampling and not (augmented and self.preprocesses),
-                "one_resampling composes preprocessing and augmentation: set both, or leave it out",
+                self.warmup_fraction and not self.lr_decay_fraction,
+                f"warmup_fraction is {self.warmup_fraction} without decay: set lr_decay_fraction, or no warm-up",
             ),
             (
-                self.augmentation_decay and not augmented,
-                f"augmentation_decay is {self.augmentation_decay} without augmentation: set rotation, or no decay",
+                self.warmup_fraction + self.lr_decay_fraction > 1,
+                f"warmup_fraction {self.warmup_fraction} and lr_decay_fraction {self.lr_decay_fraction} add up to "
+                "over 1: lower one",
             ),
             (
-                self.augmentation_factor and not self.augmentation_decay,
-                f"augmentation_factor is {self.augmentation_factor} while augmentation_decay is 0: set both or none",
+                self.optimizer == "sgd" and self.beta2 != 0.99,
+                f"beta2 is {self.beta2} and sgd has none: leave it out",
             ),
-            (self.ema_warmup and not self.ema, "ema_warmup is True while ema is 0: set both or none"),
+            (
+                self.augmentation_decay_fraction and not augmented,
+                f"augmentation_decay_fraction is {self.augmentation_decay_fraction} without augmentation: set "
+                "rotation, or no decay",
+            ),
+            (
+                self.augmentation_factor and not self.augmentation_decay_fraction,
+                f"augmentation_factor is {self.augmentation_factor} while augmentation_decay_fraction is 0: set both "
+                "or none",
+            ),
+            (self.ema_warmup and not self.ema_decay, "ema_warmup is True while ema_decay is 0: set both or none"),
         ):
             if contradiction:
                 raise ValueError(says)
+        return self
 
     @property
-    def strengths(self):
+    def strengths(self) -> dict[str, float]:
         """The strengths of augmentation as `augment` takes them, before they decay."""
         return {name: getattr(self, name) for name in STRENGTHS}
 
     @property
-    def preprocesses(self):
+    def preprocesses(self) -> bool:
         """Whether images are preprocessed."""
         return self.deslant or self.size_normalisation > 0
 
-    def changed(self):
-        """Return the fields that are not the default, as a dict."""
+    def changed(self) -> dict[str, object]:
+        """Return the fields that are not the default."""
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
 
     def __str__(self):

@@ -1,7 +1,8 @@
 """Bring every figure, table and number that is made from evidence in line with it: `python -m src.report`.
 
-Tables stand between <!-- table: name --> and <!-- /table -->, numbers in prose between <!-- = expression --> and
-<!-- / -->, in README.md, in the notebooks' Markdown, in results/records.md and in results/search/README.md.
+Tables stand between <!-- table: name --> and <!-- /table -->, numbers in prose between <!-- = name --> and <!-- / -->;
+src/report/values.py says what the names stand for. Both stand in README.md, in the notebooks' Markdown, in
+notebooks/exercises.md and in the Markdown files of results/.
 """
 
 import json
@@ -9,13 +10,13 @@ import re
 import sys
 from pathlib import Path
 
-import jinja2
-
-from src import ROOT, shown
+from src import ROOT, display_path
 from src import model as models
-from src.evidence.records import STEPS, path_to, read_named, steps, studies
+from src.evidence.results import read_benchmark
+from src.evidence.schema import STEPS, path_to, read_named, steps, studies
 from src.evidence.storage import RESULTS, write
 from src.report import figures, text
+from src.report.values import values
 
 TABLE = re.compile(r"(<!-- table: (\w+) -->).*?(<!-- /table -->)", re.DOTALL)
 NUMBER = re.compile(r"(<!-- = (.+?) -->).*?(<!-- / -->)", re.DOTALL)
@@ -24,9 +25,9 @@ DRAWN = {"model_8_confirmation": figures.strip, "published_models": figures.stri
 DRAWN |= dict.fromkeys(("model_7", "layout", *text.ABLATIONS), figures.forest)
 
 
-def texts():
+def texts() -> dict[Path, str]:
     """Return what README.md, the notebooks and the other texts with tables or numbers should say, by path."""
-    words = text.vocabulary()
+    numbers = values()
     claims, ablations = text.read_claims(text.CLAIMS), list(map(read_named, text.ABLATIONS))
     tables = {
         "claims": text.claims_table(claims),
@@ -34,9 +35,9 @@ def texts():
         "network": f"```python\n{text.layer_lines(models.Model_8)}\n```",
         "recipe": f"```text\n{read_named('model_8').arms['Model_8'].recipe}\n```",
         "steps": text.steps_table(steps()),
-        "speed": text.speed_table(words["benchmark"]["programs"]),
+        "speed": text.speed_table(read_benchmark().programs),
         "search": "\n\n".join(map(text.search_table, studies(kind="search"))),
-        "records": text.records_table(),
+        "leaderboard": text.leaderboard_table(),
         "single_runs": text.single_runs_table(),
         "seeds_of_step_1": text.claims_table(text.claims_of(read_named("model_3")), "../results"),
         "seeds_of_step_2": text.claims_table(text.claims_of(read_named("published_models")), "../results"),
@@ -54,42 +55,39 @@ def texts():
         ROOT / "notebooks" / "exercises.md",
         RESULTS / "search" / "README.md",
         RESULTS / "studies" / "README.md",
-        RESULTS / "records.md",
+        RESULTS / "leaderboard.md",
     )
     for path in prose:
-        found[path] = filled(path.read_text(encoding="utf-8"), tables, words)
+        found[path] = filled(path.read_text(encoding="utf-8"), tables, numbers)
     for step in STEPS:
         path = ROOT / "notebooks" / f"Step{step}.ipynb"
         notebook = json.loads(path.read_text(encoding="utf-8"))
         for cell in notebook["cells"]:
             if cell["cell_type"] == "markdown":
-                cell["source"] = filled("".join(cell["source"]), tables, words).splitlines(keepends=True)
+                cell["source"] = filled("".join(cell["source"]), tables, numbers).splitlines(keepends=True)
         found[path] = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
     return found
 
 
-def filled(markdown, tables, words):
-    """Fill in the tables, and the numbers that expressions over `words` give. Raises ValueError for one that fails."""
-    expressions = jinja2.Environment(undefined=jinja2.StrictUndefined)
+def filled(markdown: str, tables: dict[str, str], numbers: dict[str, str]) -> str:
+    """Fill in tables and numbers. Raises ValueError for a name that is neither."""
     if first := re.search(r"^\s*(<!-- = .+? -->)", markdown, re.MULTILINE):
         raise ValueError(f"{first[1]} begins a line, which Markdown would take for HTML: put a word before it")
 
     def number(match):
-        try:
-            value = expressions.compile_expression(match[2], undefined_to_none=False)(**words)
-            return f"{match[1]}{value}{match[3]}"
-        except (jinja2.TemplateError, AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"<!-- = {match[2]} --> cannot be computed: {error}") from None
+        if match[2] not in numbers:
+            raise ValueError(f"{match[1]} is no number: correct the name, or add it to src/report/values.py")
+        return match[1] + numbers[match[2]] + match[3]
 
     def table(match):
         if match[2] not in tables:
-            raise ValueError(f"<!-- table: {match[2]} --> is no table: use one of {', '.join(tables)}")
+            raise ValueError(f"{match[1]} is no table: use one of {', '.join(tables)}")
         return "\n".join((match[1], tables[match[2]], match[3]))
 
     return NUMBER.sub(number, TABLE.sub(table, markdown))
 
 
-def pictures():
+def pictures() -> dict[Path, bytes]:
     """Draw every figure of results/ from the evidence, and return its PNG bytes by path."""
     found = steps()
     drawn = {RESULTS / f"{step.name}.png": figures.step_curves(step) for step in found}
@@ -110,7 +108,7 @@ def main():
         same = Path(path).exists() and path.read_bytes() == content
         if not same:
             write(path, content)
-        print(f"{shown(path)}: {'up to date' if same else 'rewritten'}")
+        print(f"{display_path(path)}: {'up to date' if same else 'rewritten'}")
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ from matplotlib.patheffects import withStroke
 from PIL import Image, PngImagePlugin
 
 from src.evidence.intervals import mean_over_seeds, paired_difference
-from src.evidence.records import seeds_text
+from src.evidence.results import pareto_front, read_published
+from src.evidence.schema import seeds_text
 from src.evidence.storage import write
 from src.receptive_field import layers
-from src.studies import public
 
 INK, FAINT, SOFT = "#222222", "#777777", "#bbbbbb"
 CLEAR = "#882255"  # no model's: for a difference that is shown, a receptive field, and what others reached
@@ -248,7 +248,7 @@ def architecture(model, image):
 def outside(accuracies, arm, confidence):
     """Draw how networks read digits from outside: each run, one network's mistakes, and its errors if it may be silent.
 
-    `accuracies` maps a network's name to a percentage a run; `arm` and `confidence` are those of results/outside.json.
+    `accuracies` maps a network's name to a percentage a run; `arm` and `confidence` are those of results/usps.json.
     """
     figure, ((runs, mistakes, silent),) = _figure(3.3, 1, 3, width_ratios=(1.1, 1, 1.2))
     for at, (name, values) in enumerate(accuracies.items()):
@@ -261,20 +261,20 @@ def outside(accuracies, arm, confidence):
     runs.set_yticks([])
     runs.set_xlabel("accuracy of each run, %")
 
-    wrong = np.array(arm["confusion"]) / len(arm["runs"])
+    wrong = np.array(arm.confusion) / len(arm.runs)
     np.fill_diagonal(wrong, 0)
     mistakes.imshow(wrong, cmap="Oranges", vmax=1.5 * wrong.max())
     for row, column in zip(*np.nonzero(wrong >= 1), strict=True):
         mistakes.text(column, row, f"{wrong[row, column]:.0f}", ha="center", va="center", fontsize=8, color=INK)
     mistakes.set_xticks(range(10))
     mistakes.set_yticks(range(10))
-    mistakes.set(xlabel=f"read as (mistakes of {confidence['network']},\nmean of its runs)", ylabel="digit")
+    mistakes.set(xlabel=f"read as (mistakes of {confidence.network},\nmean of its runs)", ylabel="digit")
 
-    answered = np.array(confidence["answered"])
-    for (name, counts), colour, line in zip(confidence["wrong"].items(), (OURS, CLEAR), ("-", "--"), strict=True):
+    answered = np.array(confidence.answered)
+    for (name, counts), colour, line in zip(confidence.wrong.items(), (OURS, CLEAR), ("-", "--"), strict=True):
         silent.plot(100 * answered / answered.max(), 100 * np.array(counts) / answered, line, color=colour, label=name)
-    kept = confidence["without_warning"]
-    at = 100 * kept["answered"] / answered.max(), 100 * kept["wrong"] / kept["answered"]
+    kept = confidence.without_warning
+    at = 100 * kept.answered / answered.max(), 100 * kept.wrong / kept.answered
     silent.scatter(*at, s=46, facecolors="none", edgecolors=INK, linewidths=1.2, zorder=3, label="without a warning")
     silent.legend(frameon=False, fontsize=9, loc="upper left", title="sorted by", title_fontsize=9)
     silent.set_ylim(0, None)
@@ -318,7 +318,7 @@ def mistakes(images, labels, logits, count=20):
 
 def overview(steps):
     """Draw the epochs of every model that its step's target asks for against that target and the published best."""
-    rebuilt = public.rebuilt()
+    rebuilt = read_published().rebuilt
     figure, ((axis,),) = _figure(4.2, width=NARROW)
     ticks = []
     for evidence in steps:
@@ -330,7 +330,7 @@ def overview(steps):
                 axis.scatter(across, last, s=26, color=_colour(name), alpha=0.6, linewidths=0)
                 axis.scatter([at], last[-1:], s=70, facecolors="none", edgecolors=INK, linewidths=1.2)
             if name in rebuilt:
-                axis.scatter([at + 0.22], [rebuilt[name]], s=42, marker="D", facecolors="none", edgecolors=INK)
+                axis.scatter([at + 0.22], [rebuilt[name].best], s=42, marker="D", facecolors="none", edgecolors=INK)
             count = arm.parameters
             ticks.append(f"{name}\n{count / 1e6:.1f} M" if count > 1e6 else f"{name}\n{count:,}")
         line = 100 * evidence.target.accuracy
@@ -476,11 +476,11 @@ def frontier(evidence):
     line = 100 * evidence.target.accuracy
     figure, ((axis,),) = _figure(5.4, width=NARROW)
 
-    found = public.runs()
+    found = read_published().runs
     comparable = [run for run in found if run.keeps_to_the_assignment]
     small = [run for run in found if run.parameters < 8000]
-    best = public.pareto_front(comparable)
-    longer = [run for run in public.pareto_front(small) if not run.keeps_to_the_assignment]
+    best = pareto_front(comparable)
+    longer = [run for run in pareto_front(small) if not run.keeps_to_the_assignment]
     ours = sorted(evidence.arms.items(), key=lambda item: item[1].parameters)
     sizes = [arm.parameters for _, arm in ours]
     means = [mean_over_seeds(list(arm.finals.values())) for _, arm in ours]

@@ -1,23 +1,17 @@
-"""Every table and number of README, cards and notebooks: typed records in, Markdown or lines of text out."""
+"""Every table of README, cards and notebooks, and how numbers are written: evidence in, Markdown out."""
 
-import functools
 import inspect
-import json
 import re
 import statistics
 import textwrap
+from collections.abc import Iterator
 
 from src import model as models
-from src.evidence.intervals import (
-    fishers_p,
-    mean_over_seeds,
-    paired_difference,
-    pass_rate_interval,
-)
-from src.evidence.records import Target, path_to, read_named, seed_numbers
+from src.evidence.intervals import mean_over_seeds, paired_difference, pass_rate_interval
+from src.evidence.results import Timed, Usps, read_published
+from src.evidence.schema import path_to, read_named, seed_numbers
 from src.evidence.storage import RESULTS
-from src.studies import contest, public
-from src.studies.benchmark import COMMON_LOOP, read_benchmark
+from src.studies import leaderboard
 
 # README's first table: its label, the study, the arm; all of confirmation seeds.
 CLAIMS = (
@@ -91,10 +85,11 @@ def accuracy_text(values):
 
 def held_text(arm, target):
     """Write in how many runs the target is met."""
-    return _of(arm.holding(target), len(arm.runs))
+    return of_text(arm.holding(target), len(arm.runs))
 
 
-def _of(part, whole):
+def of_text(part: int, whole: int) -> str:
+    """Write a part of a whole, on one line."""
     return f"{part}\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}{whole}"
 
 
@@ -145,7 +140,7 @@ def card_table(step):
     ]  # fmt: skip
     for name, arm in step.arms.items():
         training = [run.train_score.accuracy if run.train_score else run.history[-1].train_accuracy for run in arm.runs]
-        published = f"{public.rebuilt()[name]:.2f}" if name in public.rebuilt() else ""
+        published = f"{read_published().rebuilt[name].best:.2f}" if name in read_published().rebuilt else ""
         rows.append(
             (
                 name, f"{arm.parameters:,}", field_text(arm.receptive_field), accuracy_text(training),
@@ -187,13 +182,23 @@ def combined_table(percent, columns, combinations):
 
     Beside and below are the four differences, bold where p < 0.05 after Bonferroni's correction for four.
     """
-    pairs = {name: [ArmText(*arm) for arm in arms] for name, arms in combinations.items()}
+    pairs = {name: [_lowest_of(*arm) for arm in arms] for name, arms in combinations.items()}
     rows = [("mean lowest", *columns, "difference")]
     for name, pair in pairs.items():
-        cells = (f"{each.mean_lowest} %, {each.held_at(percent)} hold {percent} %" for each in pair)
-        rows.append((name, *cells, pair[1].change_from(pair[0], comparisons=4)))
-    below = (low.change_from(high, comparisons=4) for high, low in zip(*pairs.values(), strict=True))
+        cells = (
+            f"{statistics.mean(each.values()):.3f} %, "
+            f"{of_text(sum(value >= percent for value in each.values()), len(each))} hold {percent} %"
+            for each in pair
+        )
+        rows.append((name, *cells, gap_text(paired_difference(pair[1], pair[0]), 4)))
+    below = (gap_text(paired_difference(low, high), 4) for high, low in zip(*pairs.values(), strict=True))
     return table(*rows, ("difference", *below, ""))
+
+
+def _lowest_of(study, name):
+    """Return each run's lowest epoch of those that count, by seed, of a study's arm."""
+    evidence = read_named(study)
+    return evidence.arms[name].lowest_by_seed(evidence.target)
 
 
 def changes_table(*studies, only=()):
@@ -214,12 +219,12 @@ def changes_table(*studies, only=()):
     return table(*rows)
 
 
-def records_table():
-    """Write the best mean of each category of src/studies/contest.py."""
+def leaderboard_table() -> str:
+    """Write the best mean of each category of src/studies/leaderboard.py."""
     rows = [("at most", "mean final, %", "95 % interval", "seeds", "parameters", "epochs", "who", "evidence")]
-    entries = contest.entries()
-    for category, parameters, epochs in contest.categories():
-        entry = contest.best(entries, parameters, epochs)
+    entries = leaderboard.entries()
+    for category, parameters, epochs in leaderboard.categories():
+        entry = leaderboard.best(entries, parameters, epochs)
         if entry is None:
             rows.append((category, *["–"] * 7))
             continue
@@ -237,8 +242,8 @@ def records_table():
 def single_runs_table():
     """Write the public run with the best epoch of each size that records are kept for."""
     rows = [("at most", "best epoch, %", "final, %", "parameters", "epochs", "who")]
-    for category, parameters, _ in contest.categories()[: len(contest.PARAMETERS)]:
-        run = max((run for run in public.runs() if run.parameters <= parameters), key=lambda run: run.best)
+    for category, parameters, _ in leaderboard.categories()[: len(leaderboard.PARAMETERS)]:
+        run = max((run for run in read_published().runs if run.parameters <= parameters), key=lambda run: run.best)
         final, epochs = ("–" if value is None else str(value) for value in (run.final, run.epochs))
         who = f"[{run.of}]({run.url})"
         rows.append((category, f"{run.best:.2f}", final, f"{run.parameters:,}", epochs, who))
@@ -289,7 +294,7 @@ def with_error(values, digits):
     return f"{mean.mean:.{digits}f} ± {mean.sd / len(values) ** 0.5:.{digits}f}"
 
 
-def speed_table(programs):
+def speed_table(programs: dict[str, Timed]) -> str:
     """Write the table of results/benchmark.json: `programs` maps a name to each Timed."""
     rows = [
         (
@@ -320,130 +325,26 @@ def idea(name):
     return re.match(r"(.*?): [\d,]+ parameters", getattr(models, name).__doc__)[1]
 
 
-# ---------------------------------------------------------------- digits from outside
+# ---------------------------------------------------------------- digits from USPS
 
 
-def read_outside():
-    """Read results/outside.json. Raises ValueError where that is missing or damaged."""
-    path = RESULTS / "outside.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise ValueError(f"{path} is missing or damaged: restore it, or run python -m src.studies.outside") from None
-
-
-def outside_accuracies(outside):
-    """Return each network's accuracy in percent on USPS, whole and its test part, one value a seed."""
-    sizes = outside["images"]
-    return {
-        name: {
-            "all": [100 * (run["train"] + run["test"]) / sum(sizes.values()) for run in arm["runs"]],
-            "test": [100 * run["test"] / sizes["test"] for run in arm["runs"]],
-        }
-        for name, arm in outside["arms"].items()
-    }
-
-
-def outside_table(outside):
+def usps_table(usps: Usps) -> str:
     """Write how networks read USPS."""
-    found, count = outside_accuracies(outside), sum(outside["images"].values())
-    rows = [("network", "runs", f"all {count:,}, %", "95 % interval", f"test part ({outside['images']['test']:,}), %")]
-    for name, of_name in found.items():
+    count = usps.images.train + usps.images.test
+    rows = [("network", "runs", f"all {count:,}, %", "95 % interval", f"test part ({usps.images.test:,}), %")]
+    for name, of_name in usps.accuracies().items():
         whole, test = (statistics.mean(of_name[part]) for part in ("all", "test"))
         interval = interval_text(mean_over_seeds(of_name["all"])) if len(of_name["all"]) > 1 else "–"
         rows.append((name, str(len(of_name["all"])), f"{whole:.3f}", interval, f"{test:.2f}"))
     return table(*rows, right=(1, 2, 4))
 
 
-def confidence_lines(outside):
+def confidence_lines(usps: Usps) -> Iterator[str]:
     """Write how far one network is right where it is sure."""
-    sure = outside["confidence"]
-    errors = ", ".join(f"{100 * error:.2f} points ({name})" for name, error in sure["calibration_error"].items())
-    answered, wrong = sure["without_warning"].values()
-    warned = sum(outside["images"].values()) - answered
-    rest = next(iter(sure["wrong"].values()))[0] - wrong
-    yield f"{sure['network']}, seed 0, calibration error: {errors}; temperature {sure['temperature']:.2f}"
+    sure = usps.confidence
+    errors = ", ".join(f"{100 * e:.2f} points ({name})" for name, e in sure.expected_calibration_error.items())
+    answered, wrong = sure.without_warning.answered, sure.without_warning.wrong
+    warned = usps.images.train + usps.images.test - answered
+    rest = next(iter(sure.wrong.values()))[0] - wrong
+    yield f"{sure.network}, seed 0, calibration error: {errors}; temperature {sure.temperature:.2f}"
     yield f"Answers without a warning: {answered:,}, {wrong} of them wrong; with one: {warned:,}, {rest} wrong"
-
-
-# ---------------------------------------------------------------- numbers in prose
-
-
-class ArmText:
-    """One arm, for numbers in prose: every attribute is text."""
-
-    def __init__(self, study, name=""):
-        self._study = read_named(study)
-        self._arm = self._study.arms[name] if name else next(iter(self._study.arms.values()))
-        if len(self._arm.runs) > 1:
-            self.mean = f"{mean_of(self._arm).mean:.3f}"
-        target = self._study.target
-        self.held = held_text(self._arm, target)
-        self.lowest = f"{self._arm.lowest(target):.2f}"
-        self.mean_lowest = _mean_lowest(self._arm, target)
-        self.parameters = f"{self._arm.parameters:,}"
-        self.training = accuracy_text(self._arm.train_accuracies.values())  # on the training images
-
-    def epoch(self, number):
-        """Return an epoch of the first run, -1 the last, as text: its accuracies and its test loss."""
-        epoch = self._arm.runs[0].history[number - (number > 0)]
-        return {
-            "test": f"{epoch.accuracy:.2f}", "training": f"{epoch.train_accuracy:.2f}", "loss": f"{epoch.eval_loss:.3f}"
-        }  # fmt: skip
-
-    def minus(self, other, number=-1):
-        """Return the paired difference to another arm after an epoch, as text: `points` without a sign, `interval`."""
-        at = number - (number > 0)
-        return _gap(*({run.seed: run.history[at].accuracy for run in text._arm.runs} for text in (self, other)))
-
-    def lowest_minus(self, other):
-        """Return the same for each run's lowest epoch of those that count."""
-        return _gap(*self._lowest(other))
-
-    def change_from(self, other, comparisons):
-        """Return that with its sign and its interval, bold as in `gap_text`."""
-        return gap_text(paired_difference(*self._lowest(other)), comparisons)
-
-    def _lowest(self, other):
-        return (text._arm.lowest_by_seed(self._study.target) for text in (self, other))
-
-    def average_minus(self, other):
-        """Return the same for the average of each run's epochs that count."""
-        counted = (text._arm.counted(self._study.target) for text in (self, other))
-        return _gap(*({seed: statistics.mean(each) for seed, each in of.items()} for of in counted))
-
-    def fisher(self, other):
-        """Return p of Fisher's exact test that as many runs hold here as in another arm, as text."""
-        counts = ((text._arm.holding(text._study.target), len(text._arm.runs)) for text in (self, other))
-        return f"{fishers_p(*next(counts), *next(counts)):.2g}"
-
-    def held_at(self, percent):
-        """Return in how many runs another accuracy is held in the epochs that count, as text."""
-        lowest = self._arm.lowest_by_seed(self._study.target).values()
-        return _of(sum(each >= percent for each in lowest), len(lowest))
-
-
-def _gap(values, others):
-    gap = paired_difference(values, others)
-    return {"points": f"{abs(gap.mean):.2f}", "interval": interval_text(gap)}
-
-
-def vocabulary():
-    """Return the names that an expression in a text may use."""
-    comparable = [run for run in public.runs() if run.keeps_to_the_assignment]
-    holding = [run for run in comparable if min(run.accuracies[-Target().last_epochs :]) >= 99.4]
-    made_with, programs = read_benchmark()
-    sooner = programs[COMMON_LOOP].seconds / next(iter(programs.values())).seconds
-    return {
-        "arm": functools.cache(ArmText),  # the texts name some arms many times
-        "benchmark": {"environment": made_with, "programs": programs, "sooner": f"{sooner:.0f}"},
-        "outside": {
-            name: {part: f"{statistics.mean(values):.2f}" for part, values in found.items()}
-            for name, found in outside_accuracies(read_outside()).items()
-        },
-        "gpu": json.loads((RESULTS / "gpu.json").read_text(encoding="utf-8")),
-        "public": {
-            "runs": len(comparable), "holding": len(holding), "best": f"{max(run.best for run in comparable):.2f}",
-            "published": {name: f"{best:.2f}" for name, best in public.rebuilt().items()},
-        },
-    }  # fmt: skip

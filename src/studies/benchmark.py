@@ -1,72 +1,47 @@
 """Time whole trainings, ours beside other people's: `python -m src.studies.benchmark`.
 
-Ours is Model_8 by the recipes for few epochs, the others are those of src/studies/others.py. Timed is all from reading
-the files to the score of the last epoch. Each run has a process of its own, which may use every core. A short run takes
-so little time that whatever else a computer does shows in it: it is made three times, and the run of median time
-counts. For Linux, where peak memory is in KiB.
+Ours is Model_8 by the recipes for few epochs, the others are those of src/studies/baselines.py. Timed is all from
+reading the files to the score of the last epoch. Each run has a process of its own, which may use every core. A short
+run takes so little time that whatever else a computer does shows in it: it is made three times, and the run of median
+time counts. For Linux, where peak memory is in KiB.
 """
 
 import functools
-import json
 import multiprocessing
 import resource
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from typing import NamedTuple
+from dataclasses import asdict, replace
 
-from src.evidence.records import read_named
-from src.evidence.runs import environment
+from src.evidence.provenance import environment
+from src.evidence.results import Benchmark, Timed
+from src.evidence.schema import read_named
 from src.evidence.storage import RESULTS, check_writable, write_json
 from src.learn.data import DataError, load_dataset
-from src.learn.training import epochs, new_model
+from src.learn.training import Job, train_epochs
 from src.model import Model_8
-from src.studies import others
+from src.studies import baselines
 
 PATH = RESULTS / "benchmark.json"
 STUDY = "three_epochs_confirmation"  # whose recipes are ours
 SHORT, REPEATS = 3, 3  # epochs, and how often a run of so few is made
 SEED = 0
-COMMON_LOOP = "the assignment's common loop"
-
-
-class Timed(NamedTuple):
-    """A training that was timed.
-
-    `epochs` holds the seconds of each epoch, `correct` how many of the 10,000 test images are read after it, `runs` the
-    seconds of every repetition. The memory includes that of the largest data worker.
-    """
-
-    parameters: int
-    peak_memory_mib: int
-    epochs: list
-    correct: list
-    runs: list = ()
-
-    @property
-    def seconds(self):
-        """Of all epochs."""
-        return sum(self.epochs)
-
-    def seconds_until(self, correct):
-        """Return the seconds until so many test images are read; None where that never happens."""
-        reached = (sum(self.epochs[: at + 1]) for at, count in enumerate(self.correct) if count >= correct)
-        return next(reached, None)
 
 
 def our_loop(recipe, seed):
     """Train Model_8 by a recipe; yield it and how many of the 10,000 test images it reads, after each epoch."""
-    for training in epochs(new_model(Model_8, seed), load_dataset(), recipe, seed):
-        yield training.evaluated_model(), training.history[-1].eval_correct
+    for state in train_epochs(Job(Model_8, load_dataset(), recipe, seed)):
+        yield state.evaluated_model(), state.history[-1].eval_correct
 
 
 def programs():
     """Return every program that is timed, by its name."""
     ours = {name: functools.partial(our_loop, arm.recipe) for name, arm in read_named(STUDY).arms.items()}
     return ours | {
-        COMMON_LOOP: others.common_loop,
-        "PyTorch's MNIST example": others.pytorch_example,
-        "train_mnist_fast": others.train_mnist_fast,
+        baselines.COMMON_LOOP: baselines.common_loop,
+        "PyTorch's MNIST example": baselines.pytorch_example,
+        "train_mnist_fast": baselines.train_mnist_fast,
     }
 
 
@@ -86,12 +61,6 @@ def in_a_process(program):
         return process.submit(timed, program).result()
 
 
-def read_benchmark():
-    """Return the environment of results/benchmark.json, and each program by name, Timed."""
-    content = json.loads(PATH.read_text(encoding="utf-8"))
-    return content["environment"], {name: Timed(**program) for name, program in content["programs"].items()}
-
-
 def main():
     try:
         check_writable(RESULTS)
@@ -104,10 +73,9 @@ def main():
         if len(runs[0].epochs) <= SHORT:
             runs += [in_a_process(program) for _ in range(REPEATS - 1)]
         runs.sort(key=lambda run: run.seconds)
-        found[name] = runs[len(runs) // 2]._replace(runs=[round(run.seconds, 1) for run in runs])
+        found[name] = replace(runs[len(runs) // 2], runs=[round(run.seconds, 1) for run in runs])
         print(f"{name}: {found[name].runs} s, {found[name].correct[-1] / 100:.2f} %", flush=True)
-    programs_of = {name: program._asdict() for name, program in found.items()}
-    write_json(PATH, {"environment": environment(data), "programs": programs_of}, (r"\[[^\]]*\]",))
+    write_json(PATH, asdict(Benchmark(environment(data), found)), (r"\[[^\]]*\]",))
 
 
 if __name__ == "__main__":

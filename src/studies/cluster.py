@@ -8,42 +8,50 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TypeVar
 
 import ray
 import torch
 
 from src import ROOT
-from src.evidence.runs import fit, git_commit, keep, kept_run
+from src.evidence.provenance import git_commit
+from src.evidence.runs import Trained, fit, keep, kept_run
 from src.evidence.storage import KEPT
 from src.learn.data import DataError
+from src.learn.training import Job
 
 THREADS = 1  # two runs with a thread each get more done than one run with two
 RETRIES = 4  # of a run whose machine is lost
 JOIN_SECONDS = 20
+LONGEST_FOLDER = 40  # characters
 ADDRESS = os.environ.get("RAY_ADDRESS") or "local"
+
+
+Key = TypeVar("Key")
 
 
 class ClusterError(RuntimeError):
     """Say in one sentence why no cluster could be reached."""
 
 
-def fit_all(jobs, fresh=False):
-    """Call `fit` for each of `jobs`, a dict of (network, data, recipe, seed), by Ray's processes, and keep the runs.
+def fit_all(jobs: dict[Key, Job], fresh: bool = False) -> Iterator[tuple[Key, Trained | Exception]]:
+    """Call `fit` for each of `jobs`, by Ray's processes, and keep the runs. All jobs have the same data.
 
     Ray is started, or the cluster at RAY_ADDRESS joined, when the first run needs it, until this program ends. Yields
     each job's key, and the Trained run or the exception that it ended with, as each finishes. Raises ClusterError.
     """
     futures, folder = {}, KEPT if ADDRESS == "local" else None
     for key, job in jobs.items():
-        if not fresh and (trained := kept_run(*job)):
+        if not fresh and (trained := kept_run(job)):
             yield key, trained
             continue
         if not ray.is_initialized():
             _connect()
-        network, data, recipe, seed = job
         if not futures:
-            shared = ray.put(data)
-        futures[_fit.remote(network, shared, recipe, seed, folder, fresh)] = key
+            data = ray.put(job.data)  # sent once
+        futures[_fit.remote(replace(job, data=None), data, folder, fresh)] = key
     try:
         while futures:
             (future,), _ = ray.wait(list(futures))
@@ -51,7 +59,7 @@ def fit_all(jobs, fresh=False):
             try:
                 trained = ray.get(future)
                 if folder is None:  # else `fit` has kept it here
-                    keep(trained, *jobs[key])
+                    keep(trained, jobs[key])
                 yield key, trained
             except ray.exceptions.RayError as error:
                 yield key, error
@@ -61,15 +69,20 @@ def fit_all(jobs, fresh=False):
 
 
 @ray.remote(num_cpus=1, max_retries=RETRIES)
-def _fit(network, data, recipe, seed, folder, fresh):
+def _fit(job, data, folder, fresh):
     torch.set_num_threads(THREADS)
-    return fit(network, data, recipe, seed, folder=folder or KEPT, fresh=fresh)  # on a cluster each machine's own
+    return fit(replace(job, data=data), folder=folder or KEPT, fresh=fresh)  # on a cluster each machine's own
 
 
 def _connect():
     """Start Ray here, or join the cluster at ADDRESS within 30 s, and send src/ to it."""
     if ADDRESS != "local":
         _try(ADDRESS)
+    elif len(folder := tempfile.gettempdir()) > LONGEST_FOLDER:  # the system cuts the names of Ray's sockets
+        raise ClusterError(
+            f"the folder for temporary files has a name of {len(folder)} characters: set TMPDIR to one of at most "
+            f"{LONGEST_FOLDER}, such as /tmp"
+        )
     logging.getLogger("ray").setLevel(logging.ERROR)
     variables = {"OMP_NUM_THREADS": str(THREADS), "MNIST_COMMIT": git_commit()}
     with tempfile.TemporaryDirectory() as job:
@@ -79,9 +92,13 @@ def _connect():
                 ADDRESS, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR,
                 runtime_env={"working_dir": job, "env_vars": variables},
             )  # fmt: skip
-        except RuntimeError as error:
-            reason = (str(error).strip() or "no message").splitlines()[0]
-            raise ClusterError(f"Ray could not start ({reason}): wait until the machine is less busy") from None
+        except OSError:
+            raise
+        except Exception as error:  # Ray raises plain ones, too, as when its node does not start in time
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ClusterError(
+                f"Ray could not start ({reason}): wait until the machine is less busy, and start the study again"
+            ) from None
     signal.signal(signal.SIGTERM, _stop)  # Ray has set one of its own
 
 
@@ -102,7 +119,7 @@ def _try(address):
 
 
 @contextlib.contextmanager
-def ended_in_a_sentence(what):
+def ended_in_a_sentence(what: str) -> Iterator[None]:
     """End the program in one sentence where `what`, a study or a search, is stopped or cannot be made."""
     signal.signal(signal.SIGTERM, _stop)
     try:

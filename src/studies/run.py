@@ -1,9 +1,9 @@
 """Run a study: `python -m src.studies.run results/studies/model_8.json`, or with `--seeds 0-4` a part of it.
 
-The file names networks, recipes and seeds; a study is a list of calls of `fit`, which Ray carries out, one to a core.
-With RAY_ADDRESS set they go to that cluster, code and data with them. Every finished run is kept in .runs/: a study
-that was stopped goes on, and a machine that is lost costs the runs that it was at, which Ray starts again elsewhere.
-Only a complete study on all of MNIST replaces the file; anything less goes to .runs/trial/.
+The file names networks, recipes and seeds; a study is a list of calls of `fit`, which Ray makes, one to a core.
+With RAY_ADDRESS set they go to that cluster, code and data with them. Every finished run is kept in .runs/ and, where
+the study is run whole, written into its file: one that was stopped goes on, here or on another machine, and a machine
+that is lost costs the runs that it was at, which Ray starts again elsewhere. A part of a study goes to .runs/trial/.
 """
 
 import argparse
@@ -14,18 +14,22 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from src import shown
+from src import display_path
 from src.evidence.fingerprint import fingerprinted
-from src.evidence.records import read_evidence, write_evidence
+from src.evidence.runs import Trained
+from src.evidence.schema import Arm, Evidence, read_evidence, write_evidence
 from src.evidence.storage import KEPT, TRIAL, check_writable
-from src.learn.data import load_dataset
+from src.learn.data import DATASETS, load_dataset
 from src.learn.networks import named
+from src.learn.training import Job
 from src.studies.cluster import ended_in_a_sentence, fit_all
 
 MOST_SEEDS = 1000
 
 
-def run_study(path, seeds=None, train_limit=None, fresh=False):
+def run_study(
+    path: str | Path, seeds: tuple[int, ...] | None = None, train_limit: int | None = None, fresh: bool = False
+) -> tuple[Path | None, list[tuple[str, int, str]]]:
     """Make a study's runs, but those that are kept or in its incomplete file, and write its evidence.
 
     `seeds` stand in for the study's own; `fresh` forgets what is kept. Returns the path that was written, None where no
@@ -35,50 +39,49 @@ def run_study(path, seeds=None, train_limit=None, fresh=False):
     path = Path(path).resolve()
     study = read_evidence(path)
     check_writable(KEPT)
-    data = load_dataset(split=study.split, train_limit=train_limit)
-    goes_on = not (study.complete or fresh or seeds or train_limit)  # a file that has some of its runs
-    done = {name: list(arm.runs) if goes_on else [] for name, arm in study.arms.items()}
+    dataset = DATASETS[study.dataset]
+    data = load_dataset(dataset=dataset, split=study.split, train_limit=train_limit)
+    whole = data.official and seeds is None and train_limit is None
+    again = study.complete or fresh or not whole  # what the file has is then replaced in the end, or stays
+    if again:
+        study = without_runs(study, seeds)
+    if whole:  # before hours are spent: an arm that cannot be trained at all is found now
+        study = fingerprinted(study, load_dataset(dataset=dataset))
+    written = path if whole else TRIAL / path.name
     jobs = {
-        (name, seed): (named(arm.network), data, arm.recipe, seed)
-        for seed in seeds or study.seeds
+        (name, seed): Job(named(arm.network), data, arm.recipe, seed)
+        for seed in study.seeds
         for name, arm in study.arms.items()
-        if seed not in {run.seed for run in done[name]}
+        if seed not in {run.seed for run in arm.runs}
     }
-    progress = StudyProgress(study, done, len(jobs))
+    progress = StudyProgress(study, len(jobs))
     for key, outcome in fit_all(jobs, fresh):
         progress.add(*key, outcome)
-    if not any(progress.runs.values()):
+        if not again:
+            write_evidence(progress.study, path)
+    if not any(arm.runs for arm in progress.study.arms.values()):
         return None, progress.failed
-    arms = {  # runs that older code made keep the fingerprint of that code
-        name: replace(
-            arm,
-            runs=tuple(sorted(progress.runs[name], key=lambda run: run.seed)),
-            fingerprint=arm.fingerprint if done[name] else (),
-        )
-        for name, arm in study.arms.items()
-    }
-    found = replace(study, arms=arms)
-    whole = train_limit is None and seeds is None and found.complete
-    return write_found(found, path, data.official and whole), progress.failed
+    if whole and again and not progress.study.complete:
+        written = TRIAL / path.name
+    return write_evidence(progress.study, written), progress.failed
 
 
-def write_found(found, path, is_evidence):
-    """Write a study with its runs to its file and with fingerprints, or to .runs/trial/; return where it lies."""
-    if is_evidence:
-        return write_evidence(fingerprinted(found, load_dataset()), path)
-    return write_evidence(found, TRIAL / path.name)
+def without_runs(study: Evidence, seeds: tuple[int, ...] | None = None) -> Evidence:
+    """Return the declaration of a study alone, of other seeds where they are given."""
+    arms = {name: Arm(arm.network, arm.recipe) for name, arm in study.arms.items()}
+    return replace(study, arms=arms, seeds=seeds or study.seeds)
 
 
 class StudyProgress:
-    """The runs as they come in, printed."""
+    """A study as its runs come in, printed."""
 
-    def __init__(self, study, done, new):
-        """Begin with the runs that are `done`, a list for each arm, and so many `new` ones to come."""
+    def __init__(self, study: Evidence, new: int):
+        """Begin with the runs that the study has, and so many `new` ones to come."""
         self.study, self.started = study, time.perf_counter()
-        self.runs, self.failed, self.new = done, [], 0
-        self.planned = new + sum(map(len, done.values()))
+        self.failed: list[tuple[str, int, str]] = []
+        self.new, self.planned = 0, new + self._done()
 
-    def add(self, name, seed, outcome):
+    def add(self, name: str, seed: int, outcome: Trained | Exception) -> None:
         """Add a finished run, or the exception that it ended with, and print how its arm stands."""
         if isinstance(outcome, Exception):
             cause = getattr(outcome, "cause", None) or outcome
@@ -86,28 +89,32 @@ class StudyProgress:
             self.failed.append((name, seed, reason))
             print(f"FAILED: {name}, seed {seed}: {reason}", flush=True)
         else:
-            run, runs = outcome.run, self.runs[name]
-            runs.append(run)
+            run, arm = outcome.run, self.study.arms[name]
+            arm = replace(arm, runs=sorted([*arm.runs, run], key=lambda run: run.seed))
+            self.study = replace(self.study, arms=self.study.arms | {name: arm})
             self.new += not outcome.kept
-            last = [epoch.accuracy for epoch in run.history[-self.study.target.last_epochs :]]
+            last = arm.counted(self.study.target)[seed]
             lowest = f", lowest of the last {len(last)} {min(last):.2f} %" if len(last) > 1 else ""
             print(
                 f"{name}, seed {seed}: final {run.final:.2f} %{lowest}; "
-                f"mean of {len(runs)} so far {statistics.mean(r.final for r in runs):.3f} %"
+                f"mean of {len(arm.runs)} so far {statistics.mean(arm.finals.values()):.3f} %"
                 f"{', kept from before' if outcome.kept else ''}",
                 flush=True,
             )
         self._count()
 
+    def _done(self):
+        return sum(len(arm.runs) for arm in self.study.arms.values())
+
     def _count(self):
-        done = sum(map(len, self.runs.values()))
+        done = self._done()
         left = self.planned - done - len(self.failed)
         minutes = (time.perf_counter() - self.started) / 60 / max(1, self.new) * left
         wait = f", about {minutes:.0f} min left" if left and self.new else ""
         print(f"[{done} of {self.planned} done, {len(self.failed)} failed{wait}]", flush=True)
 
 
-def seeds_of(text):
+def seeds_of(text: str) -> tuple[int, ...]:
     """Read "0-29", "3" or "0,2,5-7" as a tuple of seeds. Raises argparse.ArgumentTypeError for anything else."""
     seeds = []
     for part in text.split(","):
@@ -132,9 +139,9 @@ def main():
     arguments = parser.parse_args()
     with ended_in_a_sentence("study"):
         path, failed = run_study(arguments.file, arguments.seeds, arguments.train_limit, arguments.fresh)
-    print(f"Written: {shown(path)}" if path else "No run was finished: nothing was written.")
+    print(f"Written: {display_path(path)}" if path else "No run was finished: nothing was written.")
     if failed:
-        sys.exit(f"{len(failed)} runs failed. Start the study again: it retries them.")
+        sys.exit(f"{len(failed)} runs failed, as said above. Start the study again: it tries them again.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Search a space of recipes: `python -m src.studies.search results/search/two_epochs_space.json`.
+"""Search a space of recipes: `python -m src.studies.search results/search/NAME.json`.
 
 The file says, under "search", which network to train, from which recipe to start, a space, and how many trials to draw
 from it with Optuna's TPE sampler. Each trial is trained from each of the file's seeds and judged by the mean
@@ -16,42 +16,43 @@ from pathlib import Path
 
 import optuna
 
-from src import shown
-from src.evidence.records import Arm, read_evidence
-from src.evidence.storage import check_writable
-from src.learn.data import load_dataset
+from src import display_path
+from src.evidence.fingerprint import fingerprinted
+from src.evidence.schema import Arm, Choices, Search, read_evidence, write_evidence
+from src.evidence.storage import TRIAL, check_writable
+from src.learn.data import DATASETS, load_dataset
 from src.learn.networks import named
 from src.learn.recipe import Recipe
+from src.learn.training import Job
 from src.studies.cluster import ended_in_a_sentence, fit_all
-from src.studies.run import write_found
 
 BATCH = 4  # trials drawn at a time, so that the draws do not depend on which run ends first
 STRENGTH = ("rotation", "translation", "scale", "shear")
 
 
-def search(path):
+def search(path: str | Path) -> tuple[Path, list[str]]:
     """Run a search, write its evidence, and return the path and the names of the trials, the best first.
 
     Raises ValueError for a file that declares no search, DataError, ClusterError, OSError.
     """
     path = Path(path).resolve()
     declared = read_evidence(path)
-    if missing := {"network", "recipe", "space", "trials", "sampler_seed"} - declared.search.keys():
-        raise ValueError(f"{shown(path)} declares no search: its search lacks {', '.join(sorted(missing))}")
-    name_of_network, start = declared.search["network"], Recipe(**declared.search["recipe"])
+    if declared.search is None:
+        raise ValueError(f"{display_path(path)} declares no search: give it one, or use python -m src.studies.run")
+    space = declared.search
     check_writable(path.parent)
-    data = load_dataset(split=declared.split)
+    data = load_dataset(dataset=DATASETS[declared.dataset], split=declared.split)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(seed=declared.search["sampler_seed"], multivariate=True, constant_liar=True)
+    sampler = optuna.samplers.TPESampler(seed=space.sampler_seed, multivariate=True, constant_liar=True)
     study = optuna.create_study(sampler=sampler)
     arms, losses = {}, {}
-    while len(arms) < declared.search["trials"]:
+    while len(arms) < space.trials:
         drawn = {}
-        for _ in range(min(BATCH, declared.search["trials"] - len(arms))):
+        for _ in range(min(BATCH, space.trials - len(arms))):
             trial = study.ask()
-            drawn[f"trial {trial.number}"] = trial, recipe_of(trial, declared.search["space"], start)
+            drawn[f"trial {trial.number}"] = trial, recipe_of(trial, space)
         jobs = {
-            (name, seed): (named(name_of_network), data, recipe, seed)
+            (name, seed): Job(named(space.network), data, recipe, seed)
             for name, (_, recipe) in drawn.items()
             for seed in declared.seeds
         }
@@ -66,29 +67,31 @@ def search(path):
             runs = tuple(outcome.run for outcome in of_trial)
             losses[name] = statistics.mean(run.history[-1].eval_loss for run in runs)
             study.tell(trial, losses[name])
-            arms[name] = Arm(name_of_network, recipe, runs)
+            arms[name] = Arm(space.network, recipe, runs)
             accuracy = statistics.mean(run.final for run in runs)
             print(f"{name}: loss {losses[name]:.4f}, accuracy {accuracy:.3f} %, {trial.params}", flush=True)
     if not losses:
-        raise ValueError(f"all {len(arms)} trials failed: narrow the space in {shown(path)}")
+        raise ValueError(f"all {len(arms)} trials failed: narrow the space in {display_path(path)}")
     order = sorted(losses, key=losses.get)
     found = replace(declared, arms={name: arms[name] for name in order})
-    return write_found(found, path, data.official), order
+    if not data.official:
+        return write_evidence(found, TRIAL / path.name), order
+    return write_evidence(fingerprinted(found, load_dataset(dataset=DATASETS[declared.dataset])), path), order
 
 
-def recipe_of(trial, space, start):
-    """Draw a recipe from the space: `start` with what the trial suggests."""
+def recipe_of(trial: optuna.trial.BaseTrial, search: Search) -> Recipe:
+    """Draw a recipe from a search's space: its first recipe with what the trial suggests."""
     changes = {}
-    for name, limits in space.items():
-        if isinstance(limits, dict):
-            value = trial.suggest_categorical(name, limits["choices"])
+    for name, limits in search.space.items():
+        if isinstance(limits, Choices):
+            value = trial.suggest_categorical(name, limits.choices)
         else:
             value = trial.suggest_float(name, *limits[:2], log="log" in limits)
         if name == "strength":
-            changes |= {field: value * getattr(start, field) for field in STRENGTH}
+            changes |= {field: value * getattr(search.recipe, field) for field in STRENGTH}
         else:
             changes[name] = value
-    return replace(start, **changes)
+    return replace(search.recipe, **changes)
 
 
 def main():
@@ -97,7 +100,7 @@ def main():
     path = parser.parse_args().file
     with ended_in_a_sentence("search"):
         written, order = search(path)
-    print(f"Written: {shown(written)}; the best trial is {order[0]}")
+    print(f"Written: {display_path(written)}; the best trial is {order[0]}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ def fit_temperature(logits, labels):
     return math.exp(found.x)
 
 
-def calibration_error(probabilities, labels):
+def expected_calibration_error(probabilities, labels):
     """Return by how much accuracy and mean confidence differ, in bins of equal width, averaged over all answers."""
     confidence, answers = probabilities.double().max(1)
     surplus = confidence - (answers == labels).double()

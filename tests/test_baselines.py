@@ -8,7 +8,7 @@ from src.studies import others
 from src.studies.benchmark import Timed
 
 
-@pytest.mark.parametrize("network", [others.PyTorch_Example, others.Train_MNIST_Fast])
+@pytest.mark.parametrize("network", [baselines.PyTorch_Example, baselines.Train_MNIST_Fast])
 def test_parameters_are_those_of_the_docstring(network):
     count = sum(weights.numel() for weights in network().parameters())
     assert f"{count:,} parameters" in network.__doc__
@@ -16,10 +16,10 @@ def test_parameters_are_those_of_the_docstring(network):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("program", "epochs"), [(others.common_loop, 15), (others.pytorch_example, 14)])
+@pytest.mark.parametrize(("program", "epochs"), [(baselines.common_loop, 15), (baselines.pytorch_example, 14)])
 def test_programs_score_each_epoch(program, epochs, real_root, monkeypatch):
     monkeypatch.setenv("MNIST_ROOT", str(real_root))
-    sets = others._sets
+    sets = baselines._sets
     monkeypatch.setattr(others, "_sets", lambda *given: [Subset(whole, range(200)) for whole in sets(*given)])
     models, correct = zip(*program(0), strict=True)
     assert len(set(map(id, models))) == 1
@@ -31,7 +31,7 @@ def test_programs_score_each_epoch(program, epochs, real_root, monkeypatch):
 def test_train_mnist_fast_reaches_what_is_published(real_root, monkeypatch):
     """Its author's thirty seeds have a mean of 99.04 % and a standard deviation of 0.07."""
     monkeypatch.setenv("MNIST_ROOT", str(real_root))
-    ((_, correct),) = others.train_mnist_fast(0)
+    ((_, correct),) = baselines.train_mnist_fast(0)
     assert 9_880 <= correct <= 9_930
 
 

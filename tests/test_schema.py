@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from src.evidence.records import Arm, Evidence, Score, Target, read_evidence, seeds_text, write_evidence
+from src.evidence.schema import Arm, Evidence, Score, Target, read_evidence, seeds_text, write_evidence
 from tests.helpers import EVERYTHING, HELD, LOST, arm, evidence, run
 
 

@@ -6,29 +6,29 @@ from dataclasses import replace
 import pytest
 
 from src import ROOT
-from src.evidence.records import read_named
-from src.studies import contest
+from src.evidence.schema import read_named
+from src.studies import leaderboard
 from tests.helpers import arm, changed, run
 
 
 def entry(finals):
     """An arm of two epochs whose runs end with so many images of 10,000."""
     runs = (run(9_900, correct, seed=seed) for seed, correct in enumerate(finals))
-    return contest.Entry("study", "arm", "Ada", arm(*runs, network="Model_8_Widths(8, 8, 10, 10, 9)"))
+    return leaderboard.Entry("study", "arm", "Ada", arm(*runs, network="Model_8_Widths(8, 8, 10, 10, 9)"))
 
 
 def test_the_best_mean_leads_where_seeds_are_enough():
     few, many = entry([9_960] * 4 + [9_961]), entry([9_950] * 9 + [9_951])
-    assert contest.best([few, many], 4000, 15) is many
-    assert contest.best([few], 4000, 15) is few
-    assert contest.best([few, many], 2000, 15) is None
-    assert contest.best([few, many], 4000, 1) is None
+    assert leaderboard.best([few, many], 4000, 15) is many
+    assert leaderboard.best([few], 4000, 15) is few
+    assert leaderboard.best([few, many], 2000, 15) is None
+    assert leaderboard.best([few, many], 4000, 1) is None
 
 
 def test_a_record_must_be_clearly_higher():
     old = entry([9_950, 9_952] * 5)
     (clearly, *_), (hardly, *_) = (
-        [line for line in contest.verdicts(entry(finals), [old]) if line.startswith("4,000")]
+        [line for line in leaderboard.verdicts(entry(finals), [old]) if line.startswith("4,000")]
         for finals in ([9_956, 9_958] * 5, [9_950, 9_952] * 4 + [9_952] * 2)
     )
     assert ": a record," in clearly
@@ -36,8 +36,8 @@ def test_a_record_must_be_clearly_higher():
 
 
 def test_few_seeds_make_no_record_and_an_empty_category_takes_the_first():
-    assert all("no record, 3 seeds" in line for line in contest.verdicts(entry([9_999] * 3), []))
-    assert all("the first record" in line for line in contest.verdicts(entry([9_950, 9_951] * 5), []))
+    assert all("no record, 3 seeds" in line for line in leaderboard.verdicts(entry([9_999] * 3), []))
+    assert all("the first record" in line for line in leaderboard.verdicts(entry([9_950, 9_951] * 5), []))
 
 
 CONFIRMED = ("model_8_confirmation", "model_9_confirmation", "three_epochs_confirmation", "one_epoch")
@@ -52,19 +52,19 @@ def test_what_is_claimed_was_declared_before_it_ran(name):
     commit = next(iter(study.arms.values())).runs[0].environment["git_commit"]
     if subprocess.run(["git", "cat-file", "-e", commit], cwd=ROOT, capture_output=True).returncode:
         pytest.skip("the history is not here")
-    assert contest.refused(study) is None
-    assert "was trained at commit" in contest.refused(replace(study, seeds=(*study.seeds, 90)))
+    assert leaderboard.refused(study) is None
+    assert "was trained at commit" in leaderboard.refused(replace(study, seeds=(*study.seeds, 90)))
 
 
 def test_studies_that_break_a_rule_are_refused():
     study = read_named("one_epoch")
     (name, arm), *_ = study.arms.items()
     large = replace(study, arms={name: replace(arm, network="Model_8_Widths(20, 20, 20, 20, 20)")})
-    assert "parameters, 1 epochs: too many" in contest.refused(large)
-    assert "3 seeds are fewer than 10" in contest.refused(replace(study, seeds=(0, 1, 2)))
+    assert "parameters, 1 epochs: too many" in leaderboard.refused(large)
+    assert "3 seeds are fewer than 10" in leaderboard.refused(replace(study, seeds=(0, 1, 2)))
 
 
 def test_a_declared_study_is_judged_before_it_runs():
     study = read_named("one_epoch")
     (name, arm), *_ = study.arms.items()
-    assert contest.refused(replace(study, arms={name: replace(arm, runs=())})) is None
+    assert leaderboard.refused(replace(study, arms={name: replace(arm, runs=())})) is None

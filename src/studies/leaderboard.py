@@ -1,7 +1,7 @@
-"""Records by size and by epochs, and whether a study makes one: `python -m src.studies.contest results/studies/X.json`.
+"""Records by size and by epochs: `python -m src.studies.leaderboard results/studies/X.json` says whether X is one.
 
-The command checks a submission as CI does: whether it keeps the rules of results/records.md, whether this code gives
-its fingerprints, what the first seed of its first arm gives again, and whether that arm beats the records.
+The command checks a submission as CI does: whether it keeps the rules of results/leaderboard.md, whether this code
+gives its fingerprints, what the first seed of its first arm gives again, and whether that arm beats the records.
 """
 
 import argparse
@@ -17,10 +17,12 @@ from scipy.stats import ttest_ind
 from src import ROOT
 from src.evidence.fingerprint import deviation, fingerprint
 from src.evidence.intervals import mean_over_seeds
-from src.evidence.records import Arm, path_to, read_evidence, read_named, seeds_text, studies
-from src.evidence.runs import fit, git
+from src.evidence.provenance import git
+from src.evidence.runs import fit
+from src.evidence.schema import Arm, path_to, read_evidence, read_named, seeds_text, studies
 from src.learn.data import DataError, load_dataset
 from src.learn.networks import named
+from src.learn.training import Job
 
 PARAMETERS = (700, 1000, 2000, 4000, 7999)  # at most, in at most 15 epochs
 EPOCHS = (1, 2, 3, 15)  # at most, with at most 7,999 parameters
@@ -120,7 +122,7 @@ def refused(study):
     for run in entry.arm.runs:
         if not _declared(run, file, study, entry):
             return (
-                f"seed {run.seed} was trained at commit {run.environment['git_commit']}, where {file} does not declare "
+                f"seed {run.seed} was trained at commit {run.environment.git_commit}, where {file} does not declare "
                 "it: commit the study without runs, then train seeds that have not run"
             )
     return None
@@ -129,7 +131,7 @@ def refused(study):
 def _declared(run, file, study, entry):
     """Say whether the commit at which a run was trained has the study, with its seeds and arm and without that run."""
     try:
-        then = _committed(run.environment["git_commit"], file)
+        then = _committed(run.environment.git_commit, file)
     except subprocess.CalledProcessError:  # there is no such commit, as with "-dirty", or no such file in it
         return False
     arm = then["arms"].get(entry.name)
@@ -169,7 +171,7 @@ def check(path):
     entry = entry_of(study)
     run = entry.arm.runs[0]
     with tempfile.TemporaryDirectory() as folder:  # so that it is trained again
-        again = fit(named(entry.arm.network), data, entry.arm.recipe, run.seed, folder=folder).run
+        again = fit(Job(named(entry.arm.network), data, entry.arm.recipe, run.seed), folder=folder).run
     apart, allowed = abs(again.final - run.final), max(REPEAT * entry.mean.sd, 0.05)
     if apart > allowed:
         raise ValueError(f"seed {run.seed} ended at {run.final:.2f} %, again at {again.final:.2f} %: too far apart")
@@ -182,7 +184,7 @@ def check(path):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m src.studies.contest", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m src.studies.leaderboard", description=__doc__.split("\n")[0])
     parser.add_argument("file", help="a study in results/studies/")
     try:
         for line in check(parser.parse_args().file):

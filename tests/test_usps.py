@@ -8,7 +8,7 @@ import torch
 
 from src.learn.data import DataError
 from src.studies import outside
-from src.studies.outside import score
+from src.studies.usps import score
 
 
 def test_score_counts_parts_and_confusions():
@@ -43,7 +43,7 @@ def test_what_is_scored_is_kept(tmp_path, monkeypatch):
         trained.append(seed)
         return SimpleNamespace(predict=lambda images: torch.eye(10)[labels])
 
-    monkeypatch.setattr(outside, "PATH", tmp_path / "outside.json")
+    monkeypatch.setattr(outside, "PATH", tmp_path / "usps.json")
     monkeypatch.setattr(outside, "load_dataset", lambda: None)
     monkeypatch.setattr(outside, "environment", lambda data: {})
     monkeypatch.setattr(outside, "usps", lambda: (torch.zeros(2, 1, 28, 28), labels, [1, 1]))
@@ -53,7 +53,7 @@ def test_what_is_scored_is_kept(tmp_path, monkeypatch):
         outside.main()
     trained.pop()
     outside.main()
-    (arm,) = json.loads((tmp_path / "outside.json").read_text())["arms"].values()
+    (arm,) = json.loads((tmp_path / "usps.json").read_text())["arms"].values()
     assert [run["seed"] for run in arm["runs"]] == [3, 4, 5]
     assert trained == [3, 5]
     assert arm["confusion"][1][1] == 3

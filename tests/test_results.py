@@ -24,7 +24,7 @@ def test_public_runs_add_up():
     "content", ["", "{}", '{"rebuilt": {}, "runs": [{}]}', '{"rebuilt": {"Model_1": {}}, "runs": []}']
 )
 def test_a_damaged_file_is_named(tmp_path, monkeypatch, content):
-    (tmp_path / "public.json").write_text(content)
+    (tmp_path / "published.json").write_text(content)
     monkeypatch.setattr(public, "RESULTS", tmp_path)
     with pytest.raises(ValueError, match=r"public.json is missing or damaged: restore it from the repository"):
         public._public.__wrapped__()
@@ -32,7 +32,7 @@ def test_a_damaged_file_is_named(tmp_path, monkeypatch, content):
 
 def test_each_attempt_has_its_address():
     """Attempts A and B, from whose write-ups the rebuilt models' best epochs are."""
-    found = json.loads((RESULTS / "public.json").read_text(encoding="utf-8"))
+    found = json.loads((RESULTS / "published.json").read_text(encoding="utf-8"))
     named = {model["of"].split(",")[0] for model in found["rebuilt"].values()}
     assert sorted(named) == sorted(found["attempts"]) == ["attempt A", "attempt B"]
     for path in ("README.md", "src/model.py"):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from src.evidence.confidence import calibration_error, fit_temperature, risk_coverage
+from src.studies.calibration import expected_calibration_error, fit_temperature, risk_coverage
 
 
 def test_temperature_takes_back_a_factor():
@@ -17,8 +17,8 @@ def test_temperature_takes_back_a_factor():
 def test_calibration_error_of_two_bins():
     """Of two answers that are 90 % sure one is right: 0.4 off. One that is 60 % sure is right: 0.4 off, as well."""
     probabilities = torch.tensor([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]])
-    assert calibration_error(probabilities, torch.tensor([0, 1, 1])) == pytest.approx(0.4)
-    assert calibration_error(probabilities, torch.tensor([0, 0, 1])) == pytest.approx((0.2 + 0.4) / 3)
+    assert expected_calibration_error(probabilities, torch.tensor([0, 1, 1])) == pytest.approx(0.4)
+    assert expected_calibration_error(probabilities, torch.tensor([0, 0, 1])) == pytest.approx((0.2 + 0.4) / 3)
 
 
 def test_the_surest_answers_first():
