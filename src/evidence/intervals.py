@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from scipy import stats
@@ -20,7 +21,7 @@ class Mean(NamedTuple):
     p: float
 
 
-def mean_over_seeds(values):
+def mean_over_seeds(values: Sequence[float]) -> Mean:
     """Return the Mean of one value a seed. Raises ValueError for fewer than two: they have no spread."""
     if len(values) < 2:
         raise ValueError(f"an interval needs at least 2 seeds, got {len(values)}")
@@ -31,16 +32,16 @@ def mean_over_seeds(values):
     return Mean(mean, sd, mean - half, mean + half, p)
 
 
-def paired_difference(values, baseline):
+def paired_difference(values: dict[int, float], baseline: dict[int, float]) -> Mean:
     """Return the Mean of `values` minus `baseline`, both {seed: value}, over the seeds that they share."""
     return mean_over_seeds([values[seed] - baseline[seed] for seed in values if seed in baseline])
 
 
-def fishers_p(passed, seeds, others_passed, others):
+def fishers_p(passed: int, seeds: int, others_passed: int, others: int) -> float:
     """Return the two-sided p of Fisher's exact test that two rates of seeds that pass are the same."""
     return stats.fisher_exact([[passed, seeds - passed], [others_passed, others - others_passed]]).pvalue
 
 
-def pass_rate_interval(passed, seeds):
+def pass_rate_interval(passed: int, seeds: int) -> tuple[float, float]:
     """Return the 95 % interval (Clopper-Pearson) of the rate of seeds that pass, as two fractions."""
     return tuple(stats.binomtest(passed, seeds).proportion_ci(method="exact"))

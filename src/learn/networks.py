@@ -7,6 +7,7 @@ A variant is named for the model that it varies. All take images (N, 1, 28, 28);
 import functools
 import inspect
 import re
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -15,10 +16,12 @@ from src import model as models
 from src.model import conv_bn_hardswish, conv_pool_bn_hardswish, conv_relu, conv_relu_bn
 from src.receptive_field import receptive_field
 
+Network = Callable[[], nn.Module]  # makes a network: a class, mostly
+
 # ---------------------------------------------------------------- names
 
 
-def named(name):
+def named(name: str) -> Network:
     """Return what makes the network of a name: a class, or for "Model_8_Widths(7, 7, 8, 8, 8)" a function.
 
     Raises ValueError for a name that stands for no network.
@@ -30,7 +33,7 @@ def named(name):
     return functools.partial(made, *map(int, found[2].split(", "))) if found[2] else made
 
 
-def name_of(network):
+def name_of(network: Network) -> str:
     """Return the name by which `named` finds a class, or a function made by functools.partial."""
     if isinstance(network, functools.partial):
         return f"{network.func.__name__}({', '.join(map(str, network.args))})"
@@ -38,7 +41,7 @@ def name_of(network):
 
 
 @functools.cache
-def network_facts(name):
+def network_facts(name: str) -> tuple:
     """Return a network's number of parameters, and its receptive field in pixels and that before its global average.
 
     The fields are None where they are not known, or where there is no such average.

@@ -99,7 +99,7 @@ def pictures() -> dict[Path, bytes]:
     return {path: picture for both in variants for path, picture in both.items()}
 
 
-def main():
+def main() -> None:
     try:
         made = {path: content.encode() for path, content in texts().items()} | pictures()
     except (OSError, ValueError) as error:

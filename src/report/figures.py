@@ -3,6 +3,8 @@
 import io
 import math
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -12,10 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from PIL import Image, PngImagePlugin
+from torch import nn
 
 from src.evidence.intervals import mean_over_seeds, paired_difference
-from src.evidence.results import pareto_front, read_published
-from src.evidence.schema import seeds_text
+from src.evidence.results import Confidence, UspsArm, pareto_front, read_published
+from src.evidence.schema import Evidence, seeds_text
 from src.evidence.storage import write
 from src.receptive_field import layers
 
@@ -58,7 +61,7 @@ def _colour(name):
     return COLOURS.get(name, FAINT)
 
 
-def png(figure):
+def png(figure: Figure) -> bytes:
     """Render a figure as PNG bytes. The same versions of matplotlib and Pillow, which they name, give the same bytes.
 
     With 128 colours a figure has a third of the bytes, and nobody sees the difference.
@@ -77,7 +80,7 @@ def _packed(image, software):
     return packed.getvalue()
 
 
-def dark(picture):
+def dark(picture: bytes) -> bytes:
     """Return a figure's PNG bytes for a dark page: white becomes the page's colour, black white, hues stay.
 
     Colours are turned about the grey axis by 180 degrees and inverted, as CSS does with invert(1) hue-rotate(180deg).
@@ -90,24 +93,24 @@ def dark(picture):
     return _packed(drawn, drawn.text["Software"])
 
 
-def made_with(picture):
+def made_with(picture: bytes) -> str | None:
     """Return the versions of matplotlib and Pillow that PNG bytes name."""
     named = re.search(rb"matplotlib [\w.+]+, Pillow [\w.+]+", picture)
     return named and named[0].decode()
 
 
-def variants(path, picture):
+def variants(path: Path, picture: bytes) -> dict[Path, bytes]:
     """Return what is written of a figure's PNG bytes, by path: with its dark variant, where README shows it."""
     return {path: picture} | ({path.with_stem(f"{path.stem}_dark"): dark(picture)} if path.stem in DARK else {})
 
 
-def save_picture(picture, path):
+def save_picture(picture: bytes, path: Path) -> None:
     """Write a figure's PNG bytes and its dark variant, where it has one, whole or not at all."""
     for variant, content in variants(path, picture).items():
         write(variant, content)
 
 
-def samples(rows):
+def samples(rows: dict[str, torch.Tensor]) -> Figure:
     """Draw a strip of images: `rows` maps a label to images of shape (N, 1, 28, 28), one row of them each."""
     count = max(len(images) for images in rows.values())
     figure, axes = _figure(0.82 * len(rows), len(rows), count)
@@ -122,7 +125,7 @@ def samples(rows):
     return figure
 
 
-def reading(panels, probabilities):
+def reading(panels: dict[str, np.ndarray], probabilities: list[float]) -> Figure:
     """Draw what becomes of a picture on its way through a network, and the ten probabilities at its end.
 
     `panels` maps a label to an array: (H, W), of which high values are dark, or (H, W, 3) from 0 to 1.
@@ -145,7 +148,7 @@ def reading(panels, probabilities):
     return figure
 
 
-def mosaic(maps):
+def mosaic(maps: np.ndarray) -> np.ndarray:
     """Lay the square maps of a layer (C, S, S) out in a square, with gaps between them."""
     count, size, _ = maps.shape
     columns = math.ceil(math.sqrt(count))
@@ -157,7 +160,7 @@ def mosaic(maps):
     return found
 
 
-def step_curves(step):
+def step_curves(step: Evidence) -> Figure:
     """Draw accuracy by epoch of each run of a step, each line with its name at its end."""
     figure, ((axis,),) = _figure(3.6)
     target, line = step.target, 100 * step.target.accuracy
@@ -197,7 +200,7 @@ def _apart(heights, least):
     return placed
 
 
-def architecture(model, image):
+def architecture(model: nn.Module, image: torch.Tensor) -> Figure:
     """Draw a network as the maps that its layers make, and on a digit (1, H, W) what a pixel of each sees."""
     found = layers(model)
     figure = Figure(figsize=(WIDTH, 3.7), layout="constrained")
@@ -245,8 +248,8 @@ def architecture(model, image):
     return figure
 
 
-def outside(accuracies, arm, confidence):
-    """Draw how networks read digits from outside: each run, one network's mistakes, and its errors if it may be silent.
+def usps(accuracies: dict[str, list[float]], arm: UspsArm, confidence: Confidence) -> Figure:
+    """Draw how networks read USPS: each run, one network's mistakes, and its errors if it may be silent.
 
     `accuracies` maps a network's name to a percentage a run; `arm` and `confidence` are those of results/usps.json.
     """
@@ -282,7 +285,7 @@ def outside(accuracies, arm, confidence):
     return figure
 
 
-def confusion(labels, predicted, names):
+def confusion(labels: torch.Tensor, predicted: torch.Tensor, names: Sequence[str]) -> Figure:
     """Draw counts of true class against predicted class, by name; the correct ones are left blank."""
     rows, columns = len(names), max(len(names), int(predicted.max()) + 1)
     counts = torch.bincount(labels.cpu() * columns + predicted.cpu(), minlength=rows * columns).view(rows, columns)
@@ -300,7 +303,7 @@ def confusion(labels, predicted, names):
     return figure
 
 
-def mistakes(images, labels, logits, count=20):
+def mistakes(images: torch.Tensor, labels: torch.Tensor, logits: torch.Tensor, count: int = 20) -> Figure:
     """Draw the mistakes that the model is surest of, the surest first: true digit, predicted digit, probability."""
     probability, predicted = torch.softmax(logits.float(), 1).max(1)
     wrong = (predicted != labels).nonzero().flatten()
@@ -316,7 +319,7 @@ def mistakes(images, labels, logits, count=20):
     return figure
 
 
-def overview(steps):
+def overview(steps: list[Evidence]) -> Figure:
     """Draw the epochs of every model that its step's target asks for against that target and the published best."""
     rebuilt = read_published().rebuilt
     figure, ((axis,),) = _figure(4.2, width=NARROW)
@@ -354,7 +357,7 @@ def overview(steps):
     return figure
 
 
-def strip(evidence):
+def strip(evidence: Evidence) -> Figure:
     """Draw each run's last epochs, those that the target asks for, arm by arm in order of the final accuracy."""
     arms, target, at = evidence.arms, evidence.target, 0
     figure, ((axis,),) = _figure(2.4, width=NARROW) if len(arms) == 1 else _figure(3.8)
@@ -401,7 +404,7 @@ def strip(evidence):
     return figure
 
 
-def epoch_by_epoch(evidence, labels):
+def epoch_by_epoch(evidence: Evidence, labels: dict[str, str]) -> Figure:
     """Draw the test accuracy of all runs of some arms by epoch: the mean, and from the lowest to the highest run.
 
     `labels` maps an arm's name to what the figure calls it.
@@ -431,7 +434,7 @@ def epoch_by_epoch(evidence, labels):
     return figure
 
 
-def forest(evidence):
+def forest(evidence: Evidence) -> Figure:
     """Draw each arm's difference to the first in points, paired by seed, with 95 % intervals, in the study's order."""
     arms, target = evidence.arms, evidence.target
     (baseline, first), *_ = arms.items()
@@ -471,7 +474,7 @@ def forest(evidence):
     return figure
 
 
-def frontier(evidence):
+def frontier(evidence: Evidence) -> Figure:
     """Draw accuracy against parameters: the mean of our runs, and the best epochs of public runs."""
     line = 100 * evidence.target.accuracy
     figure, ((axis,),) = _figure(5.4, width=NARROW)

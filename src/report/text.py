@@ -4,12 +4,12 @@ import inspect
 import re
 import statistics
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from src import model as models
-from src.evidence.intervals import mean_over_seeds, paired_difference, pass_rate_interval
+from src.evidence.intervals import Mean, mean_over_seeds, paired_difference, pass_rate_interval
 from src.evidence.results import Timed, Usps, read_published
-from src.evidence.schema import path_to, read_named, seed_numbers
+from src.evidence.schema import Arm, Evidence, Target, path_to, read_named, seed_numbers
 from src.evidence.storage import RESULTS
 from src.studies import leaderboard
 
@@ -56,15 +56,17 @@ CHANGES = (
 
 MOST_ROWS = 12  # of a search's trials
 
+Claim = tuple[str, Evidence, str]  # a label, a study, and the name of its arm
+
 # ---------------------------------------------------------------- numbers as words
 
 
-def percent(value):
+def percent(value: float) -> str:
     """Write a percentage with two decimals: what 10,000 images can tell."""
     return f"{value:.2f} %"
 
 
-def field_text(receptive_field):
+def field_text(receptive_field: tuple) -> str:
     """Write a receptive field and that before a global average, where they are known."""
     field, before = receptive_field
     if field is None:
@@ -72,7 +74,7 @@ def field_text(receptive_field):
     return f"{before}, then {field} by averaging" if before else str(field)
 
 
-def accuracy_text(values):
+def accuracy_text(values: Iterable[float]) -> str:
     """Write an accuracy in percent, of several runs their mean and standard deviation; "–" of none."""
     values = list(values)
     if not values:
@@ -83,7 +85,7 @@ def accuracy_text(values):
     return f"{mean.mean:.2f} ± {mean.sd:.2f}"
 
 
-def held_text(arm, target):
+def held_text(arm: Arm, target: Target) -> str:
     """Write in how many runs the target is met."""
     return of_text(arm.holding(target), len(arm.runs))
 
@@ -93,18 +95,18 @@ def of_text(part: int, whole: int) -> str:
     return f"{part}\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}{whole}"
 
 
-def interval_text(mean):
+def interval_text(mean: Mean) -> str:
     """Write the 95 % interval of a Mean."""
     return f"{mean.low:.3f} to {mean.high:.3f}"
 
 
-def gap_text(gap, comparisons):
+def gap_text(gap: Mean, comparisons: int) -> str:
     """Write a difference and its 95 % interval, bold if p < 0.05 after Bonferroni's correction for `comparisons`."""
     written = f"{gap.mean:+.3f} ({interval_text(gap)})"
     return f"**{written}**" if comparisons * gap.p < 0.05 else written
 
 
-def mean_of(arm):
+def mean_of(arm: Arm) -> Mean:
     """Return the Mean of an arm's final accuracies in percent."""
     return mean_over_seeds(list(arm.finals.values()))
 
@@ -113,13 +115,13 @@ def _mean_lowest(arm, target):
     return f"{statistics.mean(arm.lowest_by_seed(target).values()):.3f}"
 
 
-def rate_text(arm, target):
+def rate_text(arm: Arm, target: Target) -> str:
     """Write the 95 % interval of the rate of runs that meet the target."""
     low, high = pass_rate_interval(arm.holding(target), len(arm.runs))
     return f"{100 * low:.0f} to {100 * high:.0f} %"
 
 
-def table(*rows, right=()):
+def table(*rows: Sequence[str], right: Iterable[int] = ()) -> str:
     """Write a Markdown table: the first row is its head; the columns that `right` numbers are flush right."""
     head, *body = rows
     rule = ["-:" if column in right else "-" for column in range(len(head))]
@@ -129,7 +131,7 @@ def table(*rows, right=()):
 # ---------------------------------------------------------------- tables of README and the cards
 
 
-def card_table(step):
+def card_table(step: Evidence) -> str:
     """Write the Result table of a step's card: one row for each model."""
     target = step.target
     rows = [
@@ -151,17 +153,17 @@ def card_table(step):
     return table(*rows, right=(1, 3, 4, 5, 7))
 
 
-def read_claims(claims):
+def read_claims(claims: Iterable[tuple[str, str, str]]) -> list[Claim]:
     """Read the studies of CLAIMS, or of claims like these, for `claims_table`."""
     return [(label, read_named(study), name) for label, study, name in claims]
 
 
-def claims_of(*studies):
+def claims_of(*studies: Evidence) -> list[Claim]:
     """Return each arm of studies, under its own name, for `claims_table`."""
     return [(name, study, name) for study in studies for name in study.arms]
 
 
-def claims_table(claims, folder=RESULTS.name):
+def claims_table(claims: list[Claim], folder: str = RESULTS.name) -> str:
     """Write what studies found: `claims` are labels, Evidence and arms. `folder` is results/ as seen from the text."""
     held = f"runs that hold {100 * claims[0][1].target.accuracy:.1f} % (95 % interval)"
     rows = [("model", "parameters", held, "mean final, %", "mean lowest, %", "lowest of all, %", "seeds")]
@@ -177,7 +179,7 @@ def claims_table(claims, folder=RESULTS.name):
     return table(*rows, right=(1, 3, 4, 5))
 
 
-def combined_table(percent, columns, combinations):
+def combined_table(percent: float, columns: Sequence[str], combinations: dict[str, Sequence[tuple[str, str]]]) -> str:
     """Write how runs end by two things combined: the mean of their lowest epochs, and how many hold `percent`.
 
     Beside and below are the four differences, bold where p < 0.05 after Bonferroni's correction for four.
@@ -201,7 +203,7 @@ def _lowest_of(study, name):
     return evidence.arms[name].lowest_by_seed(evidence.target)
 
 
-def changes_table(*studies, only=()):
+def changes_table(*studies: Evidence, only: Sequence[tuple[str, str]] = ()) -> str:
     """Write what each change makes of its study's first arm; `only` names some, as pairs of a study and an arm.
 
     Bold has p < 0.05 after Bonferroni's correction for all changes of these studies.
@@ -239,7 +241,7 @@ def leaderboard_table() -> str:
     return table(*rows, right=(1, 3, 4, 5))
 
 
-def single_runs_table():
+def single_runs_table() -> str:
     """Write the public run with the best epoch of each size that records are kept for."""
     rows = [("at most", "best epoch, %", "final, %", "parameters", "epochs", "who")]
     for category, parameters, _ in leaderboard.categories()[: len(leaderboard.PARAMETERS)]:
@@ -250,7 +252,7 @@ def single_runs_table():
     return table(*rows, right=(1, 2, 3, 4))
 
 
-def steps_table(steps):
+def steps_table(steps: list[Evidence]) -> str:
     """Write README's table: one row for each model of the steps."""
     last = f"lowest of the last {steps[0].target.last_epochs}, %"
     rows = [("step", "model", "holds", "final, %", last, "parameters", "what it is")]
@@ -270,7 +272,7 @@ def steps_table(steps):
     return table(*rows, right=(3, 4, 5))
 
 
-def search_table(study):
+def search_table(study: Evidence) -> str:
     """Write what one study on the validation split found."""
     rows = [(f"[runs]({study.name}.json)", "parameters", "seeds", "final accuracy, %", "lowest, %", "loss")]
     for name, arm in list(study.arms.items())[:MOST_ROWS]:
@@ -287,7 +289,7 @@ def search_table(study):
     return f"### {study.question}\n\n{table(*rows, right=(1, 3, 4, 5))}{shown}"
 
 
-def with_error(values, digits):
+def with_error(values: Iterable[float], digits: int) -> str:
     """Write the mean of one value a run and its standard error."""
     values = list(values)
     mean = mean_over_seeds(values)
@@ -314,13 +316,13 @@ def speed_table(programs: dict[str, Timed]) -> str:
     return table(*rows, right=range(1, 8))
 
 
-def layer_lines(model_class):
+def layer_lines(model_class: type) -> str:
     """Return the lines of src/model.py that list a model's layers."""
     listed = re.search(r"super\(\).__init__\(\n(.*?)\n +\)\n", inspect.getsource(model_class), re.DOTALL)[1]
     return textwrap.dedent(listed)
 
 
-def idea(name):
+def idea(name: str) -> str:
     """Return the idea of a model: its docstring up to the count of parameters."""
     return re.match(r"(.*?): [\d,]+ parameters", getattr(models, name).__doc__)[1]
 

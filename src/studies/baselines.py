@@ -4,6 +4,8 @@ Each is a function that takes a seed and yields, after each epoch, its model and
 that reads. All compute in float32.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -21,7 +23,7 @@ COMMON_LOOP = "the assignment's common loop"  # what texts and tables call `comm
 TO_INPUT = (transforms.ToTensor(), transforms.Normalize((OURS.statistics.mean,), (OURS.statistics.std,)))
 
 
-def common_loop(seed):
+def common_loop(seed: int) -> Iterator[tuple[nn.Module, int]]:
     """Train Model_8 for 15 epochs as the public runs of the assignment do.
 
     What they have in common: torchvision's DataLoader with two workers, PIL images turned one at a time by
@@ -47,7 +49,7 @@ class PyTorch_Example(nn.Sequential):
         )  # fmt: skip
 
 
-def pytorch_example(seed):
+def pytorch_example(seed: int) -> Iterator[tuple[nn.Module, int]]:
     """Train for 14 epochs as github.com/pytorch/examples, mnist/main.py, does on a GPU: one worker, shuffled."""
     torch.manual_seed(seed)
     model = PyTorch_Example()
@@ -70,7 +72,7 @@ class Train_MNIST_Fast(nn.Sequential):
         )  # fmt: skip
 
 
-def train_mnist_fast(seed):
+def train_mnist_fast(seed: int) -> Iterator[tuple[nn.Module, int]]:
     """Train for one epoch as its notebook 8_Final does: all images ready in memory, in an order drawn once."""
     torch.manual_seed(seed)
     data = load_dataset()

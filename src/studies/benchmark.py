@@ -11,14 +11,18 @@ import multiprocessing
 import resource
 import sys
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
+
+from torch import nn
 
 from src.evidence.provenance import environment
 from src.evidence.results import Benchmark, Timed
 from src.evidence.schema import read_named
 from src.evidence.storage import RESULTS, check_writable, write_json
 from src.learn.data import DataError, load_dataset
+from src.learn.recipe import Recipe
 from src.learn.training import Job, train_epochs
 from src.model import Model_8
 from src.studies import baselines
@@ -27,15 +31,16 @@ PATH = RESULTS / "benchmark.json"
 STUDY = "three_epochs_confirmation"  # whose recipes are ours
 SHORT, REPEATS = 3, 3  # epochs, and how often a run of so few is made
 SEED = 0
+Program = Callable[[int], Iterator[tuple[nn.Module, int]]]  # see src/studies/baselines.py
 
 
-def our_loop(recipe, seed):
+def our_loop(recipe: Recipe, seed: int) -> Iterator[tuple[nn.Module, int]]:
     """Train Model_8 by a recipe; yield it and how many of the 10,000 test images it reads, after each epoch."""
     for state in train_epochs(Job(Model_8, load_dataset(), recipe, seed)):
         yield state.evaluated_model(), state.history[-1].eval_correct
 
 
-def programs():
+def programs() -> dict[str, Program]:
     """Return every program that is timed, by its name."""
     ours = {name: functools.partial(our_loop, arm.recipe) for name, arm in read_named(STUDY).arms.items()}
     return ours | {
@@ -45,7 +50,7 @@ def programs():
     }
 
 
-def timed(program):
+def timed(program: Program) -> Timed:
     """Run a program, and return it Timed."""
     seconds, correct, started = [], [], time.perf_counter()
     for model, score in program(SEED):  # noqa: B007 (the last is used)
@@ -55,13 +60,13 @@ def timed(program):
     return Timed(sum(weights.numel() for weights in model.parameters()), round(peak / 1024), seconds, correct)
 
 
-def in_a_process(program):
+def in_a_process(program: Program) -> Timed:
     """Return timed(program), run in a fresh process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         return process.submit(timed, program).result()
 
 
-def main():
+def main() -> None:
     try:
         check_writable(RESULTS)
         data = load_dataset()  # which downloads it where it is missing

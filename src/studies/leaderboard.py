@@ -10,16 +10,18 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from scipy.stats import ttest_ind
 
 from src import ROOT
 from src.evidence.fingerprint import deviation, fingerprint
-from src.evidence.intervals import mean_over_seeds
+from src.evidence.intervals import Mean, mean_over_seeds
 from src.evidence.provenance import git
 from src.evidence.runs import fit
-from src.evidence.schema import Arm, path_to, read_evidence, read_named, seeds_text, studies
+from src.evidence.schema import Arm, Evidence, path_to, read_evidence, read_named, seeds_text, studies
 from src.learn.data import DataError, load_dataset
 from src.learn.networks import named
 from src.learn.training import Job
@@ -47,34 +49,34 @@ class Entry(NamedTuple):
     arm: Arm
 
     @property
-    def mean(self):
+    def mean(self) -> Mean:
         """Of the final accuracies, with its interval."""
         return mean_over_seeds(list(self.arm.finals.values()))
 
     @property
-    def counts(self):
+    def counts(self) -> bool:
         """Whether there are seeds enough for a record."""
         return len(self.arm.runs) >= LEAST_SEEDS
 
 
-def entry_of(study):
+def entry_of(study: Evidence) -> Entry:
     """Return the Entry with which a submitted study enters: its first arm."""
     (name, arm), *_ = study.arms.items()
     return Entry(study.name, name, study.by, arm)
 
 
-def entries():
+def entries() -> list[Entry]:
     """Return the Entries of all of OURS, and of all studies that were submitted, with `by`."""
     ours = [Entry(name, arm, "", found) for name in OURS for arm, found in read_named(name).arms.items()]
     return ours + [entry_of(study) for study in studies() if study.by and study.split == "test"]
 
 
-def qualifies(arm, parameters, epochs):
+def qualifies(arm: Arm, parameters: int, epochs: int) -> bool:
     """Say whether an arm is within a size and a number of epochs; it need not have runs yet."""
     return arm.parameters <= parameters and arm.recipe.epochs <= epochs
 
 
-def best(of, parameters, epochs):
+def best(of: list[Entry], parameters: int, epochs: int) -> Entry | None:
     """Return the Entry with the highest mean within a size and a number of epochs; None where there is none.
 
     One with too few seeds stands only where there is no other.
@@ -84,19 +86,19 @@ def best(of, parameters, epochs):
     )
 
 
-def categories():
+def categories() -> list[tuple[str, int, int]]:
     """Return what a record may be in: (name, parameters, epochs)."""
     sizes = [(f"{limit:,} parameters", limit, max(EPOCHS)) for limit in PARAMETERS]
     return sizes + [(f"{limit} epoch{'s' * (limit > 1)}", max(PARAMETERS), limit) for limit in EPOCHS[:-1]]
 
 
-def p_value(new, old):
+def p_value(new: Entry, old: Entry) -> float:
     """Return the chance of so much higher a mean if both were as good: Welch's t-test, one-sided."""
     finals = (list(entry.arm.finals.values()) for entry in (new, old))
     return ttest_ind(*finals, equal_var=False, alternative="greater").pvalue
 
 
-def verdicts(entry, others):
+def verdicts(entry: Entry, others: list[Entry]) -> Iterator[str]:
     """Write for each category that an Entry fits in whether it is a record."""
     for name, parameters, epochs in categories():
         if not qualifies(entry.arm, parameters, epochs):
@@ -112,7 +114,7 @@ def verdicts(entry, others):
             yield f"{name}: {verdict}, {entry.mean.mean:.3f} % against {old.mean.mean:.3f} %, p = {p:.2g}"
 
 
-def refused(study):
+def refused(study: Evidence) -> str | None:
     """Say which rule a submitted study breaks, as far as its file and the commits show it; None where it keeps all."""
     entry, file = entry_of(study), path_to(study.name).relative_to(ROOT).as_posix()
     if not any(qualifies(entry.arm, parameters, epochs) for _, parameters, epochs in categories()):
@@ -153,7 +155,7 @@ def _layers(network):
     return [str(layer) for layer in named(network)().children()]  # by whatever name
 
 
-def check(path):
+def check(path: str | Path) -> Iterator[str]:
     """Yield what a check of a study finds, line by line. Raises ValueError for what does not stand."""
     study = read_evidence(path)
     if study.split != "test":
@@ -183,7 +185,7 @@ def check(path):
     yield from verdicts(entry, [other for other in entries() if other.study != study.name])
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m src.studies.leaderboard", description=__doc__.split("\n")[0])
     parser.add_argument("file", help="a study in results/studies/")
     try:

@@ -130,7 +130,7 @@ def seeds_of(text: str) -> tuple[int, ...]:
     return tuple(seeds)
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m src.studies.run", description=__doc__.split("\n")[0])
     parser.add_argument("file", help="evidence, or a study declared in the same form")
     parser.add_argument("--seeds", type=seeds_of, help="0-29 or 0,2,5-7: a trial with these seeds only")

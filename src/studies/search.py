@@ -94,7 +94,7 @@ def recipe_of(trial: optuna.trial.BaseTrial, search: Search) -> Recipe:
     return replace(search.recipe, **changes)
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m src.studies.search", description=__doc__.split("\n")[0])
     parser.add_argument("file", type=Path, help="evidence that declares a search")
     path = parser.parse_args().file

@@ -49,7 +49,7 @@ VALIDATION_SEED = 100
 Predict = Callable[[torch.Tensor], torch.Tensor]  # from images (N, 1, 28, 28) to logits (N, classes)
 
 
-def usps():
+def usps() -> tuple[torch.Tensor, torch.Tensor, list[int]]:
     """Return USPS's images as MNIST's were made, uint8 (9298, 1, 28, 28), its labels (9298,), and each part's size.
 
     Raises DataError where it cannot be downloaded.
@@ -90,7 +90,9 @@ def example(data: Data, seed: int) -> Predict:
     return functools.partial(predict, model, preprocess=raw, precision=torch.float32)
 
 
-def score(logits_of: Predict, images: torch.Tensor, labels: torch.Tensor, sizes: list[int]):
+def score(
+    logits_of: Predict, images: torch.Tensor, labels: torch.Tensor, sizes: list[int]
+) -> tuple[list[int], torch.Tensor]:
     """Return how many images of each part a network reads, and how often it takes digit i for j, (10, 10)."""
     answers = logits_of(images)[:, :10].argmax(1)
     correct = [int(part.sum()) for part in (answers == labels).split(sizes)]
@@ -125,7 +127,7 @@ def measure_confidence(data: Data, images: torch.Tensor, labels: torch.Tensor) -
     )
 
 
-def main():
+def main() -> None:
     try:
         data = load_dataset()
         images, labels, sizes = usps()
