@@ -5,10 +5,12 @@ import re
 
 import pytest
 import torch
+from torch import nn
 
 from src import model as models
 from src.learn import networks
 from src.learn.networks import network_facts, name_of, named
+from tests.helpers import model_names
 
 VARIANTS = [
     name
@@ -34,10 +36,26 @@ def test_a_name_leads_to_a_network_and_back(name):
     assert network_facts(name)[0] == sum(p.numel() for p in named(name)().parameters())
 
 
-@pytest.mark.parametrize("name", ["Model_0", "nn", "conv_relu", "Model_8_Widths(7, 7", "Model_8(__import__('os'))"])
+@pytest.mark.parametrize(
+    "name", ["Model_0", "nn", "Chain", "conv_relu", "Model_8_Widths(7, 7", "Model_8(__import__('os'))"]
+)
 def test_other_names_are_refused(name):
     with pytest.raises(ValueError, match=r"is no network of src/model.py or src/learn/networks.py"):
         named(name)
+
+
+@pytest.mark.parametrize("name", [*model_names(), *VARIANTS, "Model_8_Widths(7, 7, 8, 8, 8)"])
+def test_slices_are_plain_and_share_the_layers(name):
+    model, images = named(name)().eval(), torch.randn(2, 1, 28, 28)
+    each = list(model)
+    for part in (slice(5), slice(5, None), slice(-3, -1), slice(None, None, 2), slice(0)):
+        assert type(model[part]) is nn.Sequential
+        assert [id(layer) for layer in model[part]] == [id(layer) for layer in each[part]]
+        assert model[part].state_dict().keys() <= model.state_dict().keys()
+    assert torch.equal(model[5:](model[:5](images)), model(images))
+    assert (model[2], model[-1], len(model)) == (each[2], each[-1], len(each))
+    with pytest.raises(IndexError):
+        model[len(each)]
 
 
 def test_they_change_one_thing():

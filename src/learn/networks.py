@@ -28,7 +28,7 @@ def named(name: str) -> Network:
     """
     found = re.fullmatch(r"(\w+)(?:\((\d+(?:, \d+)*)\))?", name)
     made = found and (getattr(models, found[1], None) or globals().get(found[1]))
-    if not (inspect.isclass(made) and issubclass(made, nn.Module)):
+    if not (inspect.isclass(made) and issubclass(made, nn.Module) and made is not models.Chain):
         raise ValueError(f"{name} is no network of src/model.py or src/learn/networks.py: correct the name, or add it")
     return functools.partial(made, *map(int, found[2].split(", "))) if found[2] else made
 
@@ -54,7 +54,7 @@ def network_facts(name: str) -> tuple:
 # ---------------------------------------------------------------- Model_7 with one thing changed
 
 
-class Model_7_Plain1x1(nn.Sequential):
+class Model_7_Plain1x1(models.Chain):
     """Model_7 as attempt B's code has it, against its write-up: no ReLU and no dropout after the 1x1 convolution.
 
     7,974 parameters, receptive field 22 before the average.
@@ -65,14 +65,14 @@ class Model_7_Plain1x1(nn.Sequential):
         super().__init__(*layers[:4], layers[4][0], *layers[6:])
 
 
-class Model_7_NoDropout(nn.Sequential):
+class Model_7_NoDropout(models.Chain):
     """Model_7 without its seven dropouts: 7,974 parameters, receptive field 22 before the average."""
 
     def __init__(self):
         super().__init__(*(layer for layer in models.Model_7() if not isinstance(layer, nn.Dropout)))
 
 
-class Model_7_NoDropoutTwoPoolings(nn.Sequential):
+class Model_7_NoDropoutTwoPoolings(models.Chain):
     """The same, a second pooling in place of three unpadded convolutions' borders.
 
     7,974 parameters, receptive field 32 before the average.
@@ -131,7 +131,7 @@ class Model_8_Dropout(models.Model_8):
 # ---------------------------------------------------------------- Model_8 in other sizes
 
 
-class Model_8_Widths(nn.Sequential):
+class Model_8_Widths(models.Chain):
     """Model_8's plan with other numbers of channels in its first five layers."""
 
     def __init__(self, *widths):
