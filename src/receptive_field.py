@@ -1,10 +1,13 @@
 """The receptive field of a chain of layers, by the recurrence of Araujo, Norris and Sim (Distill, 2019).
 
 A layer of kernel k and stride s, whose inputs lie `jump` pixels of the image apart, widens the receptive field by
-(k - 1) * jump and multiplies the jump by s. https://distill.pub/2019/computing-receptive-fields
+(k - 1) * jump and multiplies the jump by s, in height and in width. Padding changes neither.
+https://distill.pub/2019/computing-receptive-fields
 """
 
 import copy
+import itertools
+import math
 from dataclasses import dataclass
 
 import torch
@@ -17,35 +20,55 @@ POINTWISE = (
 )  # fmt: skip
 
 
+class Sides(float):
+    """Hold a height and a width that differ: written "3 x 1", as a number the side of a square of the same area.
+
+    So such a field sorts among the others of its chain, as fields never shrink, and is drawn like them.
+    """
+
+    height: int
+    width: int
+
+    def __repr__(self) -> str:
+        return f"{self.height} x {self.width}"
+
+
 @dataclass
 class Layer:
     """Describe a layer together with the pointwise layers that follow it.
 
-    `jump` and `receptive_field` are in pixels of the image, as the layer's output sees it; `shape` is channels,
-    height, width (or the length, once flat); `global_average` says that the layer averages over its whole input. From
-    the first layer on whose geometry is not known (a residual block, say), kernel to receptive field are None.
+    `jump` and `receptive_field` are in pixels of the image, as the layer's output sees it. Where height and width
+    differ, the field is Sides and the other numbers are text, "3 x 1"; padding may be "same" or "valid". `shape` is
+    channels, height, width (or the length, once flat); `global_average` says that the layer averages over its whole
+    input. From the first layer on whose geometry is not known (a residual block, say), kernel to receptive field are
+    None. `parameters` leaves out those that an earlier layer shares.
     """
 
     name: str
-    kernel: int | None
-    stride: int | None
-    padding: int | None
-    jump: int | None
-    receptive_field: int | None
+    kernel: int | str | None
+    stride: int | str | None
+    padding: int | str | None
+    jump: int | str | None
+    receptive_field: int | Sides | None
     shape: tuple
     parameters: int
     global_average: bool = False
 
 
 @torch.no_grad()
-def layers(model):
-    """List the layers of a (nested) nn.Sequential, measured on an image of 1 x 28 x 28."""
-    x = torch.zeros(1, 1, 28, 28)
-    found, field, jump = [], 1, 1
+def layers(model: nn.Module) -> list[Layer]:
+    """List the layers of a (nested) nn.Sequential, measured on an image of 1 x 28 x 28.
+
+    A network with a forward of its own is one layer, whose geometry is not known.
+    """
+    x, counted = torch.zeros(1, 1, 28, 28), set()
+    found, field, jump = [], (1, 1), (1, 1)
     for module in _chain(copy.deepcopy(model).cpu().eval()):
-        size = x.shape[-1]
+        size = tuple(x.shape[-2:])
         x = module(x)
-        parameters = sum(p.numel() for p in module.parameters())
+        new = set(module.parameters()) - counted
+        counted |= new
+        parameters = sum(p.numel() for p in new)
         if isinstance(module, POINTWISE) and found:
             found[-1].name += f", {_short_name(module)}"
             found[-1].parameters += parameters
@@ -58,18 +81,19 @@ def layers(model):
             field = None
             continue
         kernel, stride, padding = geometry
-        field += (kernel - 1) * jump
-        jump *= stride
+        field = tuple(f + (k - 1) * j for f, k, j in zip(field, kernel, jump, strict=True))
+        jump = tuple(j * s for j, s in zip(jump, stride, strict=True))
         average = isinstance(module, (nn.AvgPool2d, nn.AdaptiveAvgPool2d)) and kernel == size
-        name = f"{'GlobalAvgPool' if average else type(module).__name__} {kernel}x{kernel}"
-        found.append(Layer(name, kernel, stride, padding, jump, field, tuple(x.shape[1:]), parameters, average))
+        name = f"{'GlobalAvgPool' if average else type(module).__name__} {kernel[0]}x{kernel[1]}"
+        numbers = *map(_number, (kernel, stride, padding, jump)), _field(field)
+        found.append(Layer(name, *numbers, tuple(x.shape[1:]), parameters, average))
     return found
 
 
-def receptive_field(model):
+def receptive_field(model: nn.Module) -> tuple[int | Sides | None, int | Sides | None]:
     """Return the receptive field of the model's outputs and that before its global average pooling, or None twice."""
     found = layers(model)
-    before = [found[i - 1].receptive_field for i, layer in enumerate(found) if layer.global_average]
+    before = [one.receptive_field for one, layer in itertools.pairwise(found) if layer.global_average]
     return found[-1].receptive_field, before[0] if before else None
 
 
@@ -82,20 +106,35 @@ def _chain(module):
 
 
 def _geometry(module, size):
-    """Return kernel, stride and padding of a layer whose input has `size` pixels a side; None where not known."""
+    """Return kernel, stride and padding of a layer, and take its input's size, each as height and width.
+
+    None where they are not known.
+    """
     if isinstance(module, nn.AdaptiveAvgPool2d):
-        return (size, size, 0) if module.output_size in (1, (1, 1)) else None
+        return (size, size, (0, 0)) if module.output_size in (1, (1, 1)) else None
     if not isinstance(module, SPATIAL):
         return None
-    sides = []
-    for name in ("kernel_size", "stride", "padding", "dilation"):
-        value = getattr(module, name, 1)
-        value = set(value) if isinstance(value, tuple) else {value}
-        if len(value) != 1 or not all(isinstance(side, int) for side in value):
-            return None
-        sides += value
-    kernel, stride, padding, dilation = sides
-    return dilation * (kernel - 1) + 1, stride, padding
+    names = ("kernel_size", "stride", "padding", "dilation")
+    kernel, stride, padding, dilation = (_pair(getattr(module, name, 1)) for name in names)
+    return tuple(d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)), stride, padding
+
+
+def _pair(value):
+    return (*value, *value)[:2] if isinstance(value, (tuple, list)) else (value, value)
+
+
+def _number(pair):
+    height, width = pair
+    return height if height == width else f"{height} x {width}"
+
+
+def _field(pair):
+    height, width = pair
+    if height == width:
+        return height
+    sides = Sides(math.sqrt(height * width))
+    sides.height, sides.width = pair
+    return sides
 
 
 def _short_name(module):

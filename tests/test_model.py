@@ -13,6 +13,7 @@ from src import utils
 from src.receptive_field import layers, receptive_field
 from src.studies import public
 from tests.helpers import model_names
+from tests.test_receptive_field import measured_field
 
 # Counted by the write-ups, or for Model_3 by hand: the write-up copied Model_2's count.
 PUBLISHED_COUNTS = {
@@ -80,38 +81,7 @@ def test_comments_at_the_line_ends(model_class):
         x = model[at - 1](x)
         assert " x ".join(map(str, x.shape[1:])) == shape
         until_here = nn.Sequential(*list(model)[:at])
-        assert layers(until_here)[-1].receptive_field == measured_field(until_here) == int(field)
-
-
-def as_linear_probe(module, size):
-    """Turn a model into one with all weights one and no way to lose a gradient, of the same geometry."""
-    if isinstance(module, nn.Sequential):
-        built = []
-        for child in module:
-            probe, size = as_linear_probe(child, size)
-            built.append(probe)
-        return nn.Sequential(*built), size
-    if isinstance(module, nn.Conv2d):
-        probe = nn.Conv2d(1, 1, module.kernel_size, module.stride, module.padding, bias=False).double()
-        nn.init.ones_(probe.weight)
-    elif isinstance(module, (nn.MaxPool2d, nn.AvgPool2d)):
-        probe = nn.AvgPool2d(module.kernel_size, module.stride, module.padding)
-    elif isinstance(module, nn.AdaptiveAvgPool2d):
-        probe = nn.AvgPool2d(size)
-    else:
-        return nn.Identity(), size
-    return probe, probe(torch.zeros(1, 1, size, size, dtype=torch.double)).shape[-1]
-
-
-def measured_field(model):
-    """Measure by autograd which input columns reach one output in the middle of a large image."""
-    probe, _ = as_linear_probe(model, 28)
-    image = torch.zeros(1, 1, 200, 200, dtype=torch.double, requires_grad=True)
-    out = probe(image)
-    out[0, 0, out.shape[2] // 2, out.shape[3] // 2].backward()
-    rows, columns = image.grad[0, 0].nonzero().unbind(1)
-    assert rows.max() - rows.min() == columns.max() - columns.min()
-    return int(columns.max() - columns.min() + 1)
+        assert str(layers(until_here)[-1].receptive_field) == measured_field(until_here) == field
 
 
 def test_receptive_field_is_that_of_the_docstring(model_class):
