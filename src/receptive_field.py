@@ -7,7 +7,6 @@ https://distill.pub/2019/computing-receptive-fields
 
 import copy
 import itertools
-import math
 from dataclasses import dataclass
 
 import torch
@@ -20,27 +19,13 @@ POINTWISE = (
 )  # fmt: skip
 
 
-class Sides(float):
-    """Hold a height and a width that differ: written "3 x 1", as a number the side of a square of the same area.
-
-    So such a field sorts among the others of its chain, as fields never shrink, and is drawn like them.
-    """
-
-    height: int
-    width: int
-
-    def __repr__(self) -> str:
-        return f"{self.height} x {self.width}"
-
-
 @dataclass
 class Layer:
     """Describe a layer together with the pointwise layers that follow it.
 
     `jump` and `receptive_field` are in pixels of the image, as the layer's output sees it. Where height and width
-    differ, the field is Sides and the other numbers are text, "3 x 1"; padding may be "same" or "valid". `shape` is
-    channels, height, width (or the length, once flat); `global_average` says that the layer averages over its whole
-    input. From the first layer on whose geometry is not known (a residual block, say), kernel to receptive field are
+    differ, a number is text, "3 x 1"; padding may be "same" or "valid". `shape` is channels, height, width (or the
+    length, once flat); `global_average` says that the layer averages over its whole input. From the first layer on whose geometry is not known (a residual block, say), kernel to receptive field are
     None. `parameters` leaves out those that an earlier layer shares.
     """
 
@@ -49,7 +34,7 @@ class Layer:
     stride: int | str | None
     padding: int | str | None
     jump: int | str | None
-    receptive_field: int | Sides | None
+    receptive_field: int | str | None
     shape: tuple
     parameters: int
     global_average: bool = False
@@ -85,12 +70,12 @@ def layers(model: nn.Module) -> list[Layer]:
         jump = tuple(j * s for j, s in zip(jump, stride, strict=True))
         average = isinstance(module, (nn.AvgPool2d, nn.AdaptiveAvgPool2d)) and kernel == size
         name = f"{'GlobalAvgPool' if average else type(module).__name__} {kernel[0]}x{kernel[1]}"
-        numbers = *map(_number, (kernel, stride, padding, jump)), _field(field)
+        numbers = map(_number, (kernel, stride, padding, jump, field))
         found.append(Layer(name, *numbers, tuple(x.shape[1:]), parameters, average))
     return found
 
 
-def receptive_field(model: nn.Module) -> tuple[int | Sides | None, int | Sides | None]:
+def receptive_field(model: nn.Module) -> tuple[int | str | None, int | str | None]:
     """Return the receptive field of the model's outputs and that before its global average pooling, or None twice."""
     found = layers(model)
     before = [one.receptive_field for one, layer in itertools.pairwise(found) if layer.global_average]
@@ -126,15 +111,6 @@ def _pair(value):
 def _number(pair):
     height, width = pair
     return height if height == width else f"{height} x {width}"
-
-
-def _field(pair):
-    height, width = pair
-    if height == width:
-        return height
-    sides = Sides(math.sqrt(height * width))
-    sides.height, sides.width = pair
-    return sides
 
 
 def _short_name(module):

@@ -9,9 +9,9 @@ import torchsummary
 from torch import nn
 
 from src import model as models
-from src import utils
+from src.evidence.results import read_published
+from src.notebook import show
 from src.receptive_field import layers, receptive_field
-from src.studies import public
 from tests.helpers import model_names
 from tests.test_receptive_field import measured_field
 
@@ -43,13 +43,13 @@ def test_parameters(model_class):
 
 
 def test_published_models_are_all_there():
-    assert list(PUBLISHED_COUNTS) == list(public.rebuilt()) == model_names()[: len(PUBLISHED_COUNTS)]
+    assert list(PUBLISHED_COUNTS) == list(read_published().rebuilt) == model_names()[: len(PUBLISHED_COUNTS)]
 
 
 def test_torchsummary_counts_what_we_count(model_class, monkeypatch):
     shown = []
-    monkeypatch.setattr(utils, "display", shown.append)
-    utils.show_summary(model_class)
+    monkeypatch.setattr(show, "display", shown.append)
+    show.show_summary(model_class)
     assert shown[0].data.startswith("<details>")  # folded
     assert f"Total params: {count(model_class):,}\n" in shown[0].data
     assert sum(layer.parameters for layer in layers(model_class())) == count(model_class)
@@ -58,7 +58,7 @@ def test_torchsummary_counts_what_we_count(model_class, monkeypatch):
 def test_summary_leaves_the_random_stream_alone():
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    utils.show_summary(models.Model_8)
+    show.show_summary(models.Model_8)
     assert torch.equal(torch.get_rng_state(), before)
     # The trap that show_summary avoids: torchsummary itself draws a batch.
     torchsummary.summary(models.Model_8().eval(), (1, 28, 28), device="cpu")

@@ -9,7 +9,7 @@ from torch import nn
 
 from src import model as models
 from src.learn import networks
-from src.learn.networks import network_facts, name_of, named
+from src.learn.networks import name_of, named, network_facts
 from tests.helpers import model_names
 
 VARIANTS = [

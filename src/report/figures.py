@@ -231,7 +231,7 @@ def architecture(model: nn.Module, image: torch.Tensor) -> Figure:
     blocks.set_xlabel("layer, size of its maps, receptive field in pixels of the image (green: channels)", fontsize=9)
 
     digit.imshow(image[0].cpu().numpy(), cmap="gray_r", vmax=500)
-    fields = sorted({(at.receptive_field, at.global_average) for at in found if at.receptive_field is not None})
+    fields = sorted({(at.receptive_field, at.global_average) for at in found if isinstance(at.receptive_field, int)})
     digit.add_patch(Rectangle((-0.5, -0.5), size, size, fill=False, edgecolor=FAINT, linewidth=1, linestyle=":"))
     for number, (field, averaged) in enumerate(fields):
         line = "--" if averaged else "-"
