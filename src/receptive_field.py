@@ -10,13 +10,22 @@ import itertools
 from dataclasses import dataclass
 
 import torch
+import torch.fx
 from torch import nn
 
 SPATIAL = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 POINTWISE = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Sigmoid, nn.Tanh,
-    nn.BatchNorm2d, nn.Dropout, nn.Dropout2d, nn.Flatten, nn.Identity,
+    nn.BatchNorm2d, nn.Dropout, nn.Dropout2d, nn.Flatten, nn.Identity, nn.Softmax, nn.LogSoftmax,
 )  # fmt: skip
+# What a network's own forward may call in place of a layer, with the arguments behind the images.
+FUNCTIONS = {
+    "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "gelu": nn.GELU, "silu": nn.SiLU, "hardswish": nn.Hardswish,
+    "max_pool2d": nn.MaxPool2d, "avg_pool2d": nn.AvgPool2d, "adaptive_avg_pool2d": nn.AdaptiveAvgPool2d,
+    "mean": lambda *_, **__: nn.AdaptiveAvgPool2d(1), "dropout": lambda p=0.5, *_, **__: nn.Dropout(p),
+    "softmax": lambda *_, **__: nn.Softmax(1), "log_softmax": lambda *_, **__: nn.LogSoftmax(1),
+    **dict.fromkeys(("view", "reshape", "flatten", "squeeze"), lambda *_, **__: nn.Flatten()),
+}  # fmt: skip
 
 
 @dataclass
@@ -25,8 +34,9 @@ class Layer:
 
     `jump` and `receptive_field` are in pixels of the image, as the layer's output sees it. Where height and width
     differ, a number is text, "3 x 1"; padding may be "same" or "valid". `shape` is channels, height, width (or the
-    length, once flat); `global_average` says that the layer averages over its whole input. From the first layer on whose geometry is not known (a residual block, say), kernel to receptive field are
-    None. `parameters` leaves out those that an earlier layer shares.
+    length, once flat); `global_average` says that the layer averages over its whole input. From the first layer on
+    whose geometry is not known (a residual block, say), kernel to receptive field are None.
+    `parameters` leaves out those that an earlier layer shares.
     """
 
     name: str
@@ -42,9 +52,10 @@ class Layer:
 
 @torch.no_grad()
 def layers(model: nn.Module) -> list[Layer]:
-    """List the layers of a (nested) nn.Sequential, measured on an image of 1 x 28 x 28.
+    """List the layers of a network, measured on an image of 1 x 28 x 28.
 
-    A network with a forward of its own is one layer, whose geometry is not known.
+    A (nested) nn.Sequential is its layers, and so is a network whose own forward calls one after the other. Another one
+    is a single layer, whose geometry is not known.
     """
     x, counted = torch.zeros(1, 1, 28, 28), set()
     found, field, jump = [], (1, 1), (1, 1)
@@ -86,8 +97,30 @@ def _chain(module):
     if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
         for child in module:
             yield from _chain(child)
-    else:
+    elif type(module).__module__.startswith("torch."):
         yield module
+    else:
+        yield from _called_in_turn(module)
+
+
+def _called_in_turn(module):
+    """Return the layers that a network's own forward calls, each on what the last returned, or the network itself."""
+    try:
+        before, *nodes, last = torch.fx.symbolic_trace(module).graph.nodes
+        found = [module.get_submodule(n.target) if n.op == "call_module" else _layer_of(n) for n in nodes]
+    except Exception:  # it cannot be traced, or calls what is no layer
+        return [module]
+    for node in (*nodes, last):
+        if node.all_input_nodes != [before]:
+            return [module]
+        before = node
+    return found
+
+
+def _layer_of(call):
+    """Return the layer that does what a function or a tensor's method does. Raises KeyError for an unknown one."""
+    name = call.target if call.op == "call_method" else call.target.__name__
+    return FUNCTIONS[name](*call.args[1:], **call.kwargs)
 
 
 def _geometry(module, size):
