@@ -13,9 +13,9 @@ import torch
 from torchvision.datasets import MNIST
 
 from src import ROOT
-from src.learn.data import FILES, DataError, load_dataset, raw_folder
+from src.learn.data import DATASETS, FILES, DataError, DataSet, load_dataset, raw_folder
 from src.learn.data import MNIST as OURS
-from src.learn.images import measure_statistics
+from src.learn.images import Statistics, measure
 from tests.helpers import write_idx, write_synthetic_mnist
 
 
@@ -56,6 +56,29 @@ def test_data_of_ones_own_never_pass_for_mnist_and_bring_their_own_statistics(da
     assert data.statistics == measure_statistics(data.train_images) != OURS.statistics
     pixels = data.train_images.double() / 255
     assert (data.statistics.mean, data.statistics.std) == pytest.approx((pixels.mean().item(), pixels.std().item()))
+
+
+def test_another_data_set_is_one_entry(tmp_path, monkeypatch):
+    write_synthetic_mnist(tmp_path, train=10_020, test=10)
+    folder = (tmp_path / "MNIST").rename(tmp_path / "Letters") / "raw"
+    (folder / "SHA256SUMS").unlink()
+    letters = DataSet(
+        source=type("Letters", (MNIST,), {}),
+        sha256=tuple(hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES),
+        statistics=Statistics(mean=0.2, std=0.3, ink_x=4.0, ink_y=5.0),
+        classes=tuple("ABCDEFGHIJ"),
+    )
+    monkeypatch.setitem(DATASETS, "Letters", letters)
+    data = load_dataset(tmp_path, DATASETS["Letters"])
+    held_out = load_dataset(tmp_path, DATASETS["Letters"], split="validation")
+    assert data.official
+    assert held_out.official
+    assert (data.statistics, data.classes) == (letters.statistics, letters.classes)
+    assert torch.equal(held_out.train_images, data.train_images[:20])
+    assert torch.equal(held_out.eval_labels, data.train_labels[20:])
+    folder.parent.rename(tmp_path / "MNIST")
+    with pytest.raises(DataError, match="train-images-idx3-ubyte is damaged or another file"):
+        load_dataset(tmp_path, DATASETS["MNIST"])
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -30,13 +31,13 @@ class DataSet:
     torchvision verifies a file only while downloading it, so one that broke later has to be caught here.
     """
 
-    source: type
-    sha256: tuple
+    source: type[torchvision.datasets.MNIST]
+    sha256: tuple[str, ...]
     statistics: Statistics
-    classes: tuple = tuple("0123456789")
+    classes: tuple[str, ...] = tuple("0123456789")
 
     @property
-    def checksums(self):
+    def checksums(self) -> dict[str, str]:
         """The checksum of each file, by name."""
         return dict(zip(FILES, self.sha256, strict=True))
 
@@ -51,7 +52,7 @@ MNIST = DataSet(
     ),
     statistics=Statistics(mean=0.1307, std=0.3081, ink_x=3.41, ink_y=5.47),
 )
-DATASETS = {"MNIST": MNIST}  # by the name that evidence gives
+DATASETS = {"MNIST": MNIST}
 
 
 class DataError(RuntimeError):
@@ -73,12 +74,19 @@ class Data:
     eval_labels: torch.Tensor
     split: str
     statistics: Statistics
-    classes: tuple
+    classes: tuple[str, ...]
     sha256: str
     official: bool
 
 
-def load_dataset(root=None, dataset=MNIST, *, device="cpu", split="test", train_limit=None):
+def load_dataset(
+    root: str | Path | None = None,
+    dataset: DataSet = MNIST,
+    *,
+    device: str | torch.device = "cpu",
+    split: str = "test",
+    train_limit: int | None = None,
+) -> Data:
     """Load a data set whole onto `device`, downloading what is missing.
 
     For `root` see `raw_folder`. `split` names the images that a network is scored on; with "validation" the last
@@ -91,15 +99,15 @@ def load_dataset(root=None, dataset=MNIST, *, device="cpu", split="test", train_
     if split not in SPLITS:
         raise DataError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     raw = raw_folder(root, dataset)
-    official = dataset.checksums
-    sums = _expected_sums(raw, official)
+    sums = _expected_sums(raw, dataset.checksums)
+    official = sums == dataset.checksums
     _download_missing(raw, sums, dataset)
     for name, expected in sums.items():
-        _check_file(raw / name, expected, sums == official)
+        _check_file(raw / name, expected, official)
 
     train_images, train_labels = _read(raw, "train")
     eval_images, eval_labels = _read(raw, "t10k")
-    statistics = dataset.statistics if sums == official else measure_statistics(train_images)
+    statistics = dataset.statistics if official else measure(train_images)
     if split == "validation":
         if len(train_images) <= VALIDATION_IMAGES:
             raise DataError(f"the validation split needs over {VALIDATION_IMAGES} images, got {len(train_images)}")
@@ -114,11 +122,11 @@ def load_dataset(root=None, dataset=MNIST, *, device="cpu", split="test", train_
     return Data(
         *(tensor.to(device) for tensor in tensors),
         split=split, statistics=statistics, classes=dataset.classes,
-        sha256=_digest(tensors), official=dataset is MNIST and sums == official,
+        sha256=_digest(tensors), official=official,
     )  # fmt: skip
 
 
-def raw_folder(root=None, dataset=MNIST):
+def raw_folder(root: str | Path | None = None, dataset: DataSet = MNIST) -> Path:
     """Return the folder of the four files: MNIST/raw in `root`, else in what MNIST_ROOT names, else in data/.
 
     A relative folder counts from the checkout, wherever the program was started. A root that is itself MNIST/ or
@@ -138,7 +146,7 @@ def raw_folder(root=None, dataset=MNIST):
 
 
 @contextlib.contextmanager
-def torchvision_root(dataset=MNIST):
+def torchvision_root(dataset: DataSet = MNIST) -> Iterator[str]:
     """Yield a root for torchvision, which wants MNIST/raw in it, wherever the files are."""
     with tempfile.TemporaryDirectory() as root:
         Path(root, dataset.source.__name__).mkdir()
