@@ -13,7 +13,7 @@ import torch
 from torchvision.datasets import MNIST
 
 from src import ROOT
-from src.learn.data import DATASETS, FILES, DataError, DataSet, load_dataset, raw_folder
+from src.learn.data import DATASETS, FILES, DataError, DataSet, load_dataset, raw_folder, torchvision_root
 from src.learn.data import MNIST as OURS
 from src.learn.images import Statistics, measure
 from tests.helpers import write_idx, write_synthetic_mnist
@@ -109,6 +109,45 @@ def test_damaged_files_are_named(copy, name):
         load_dataset(copy)
 
 
+def dotted(path):
+    """Rename as an archive does that also has folders of the right names."""
+    path.rename(path.with_name(path.name.replace("-idx", ".idx")))
+    path.mkdir()
+
+
+def packed(path):
+    path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+
+
+@pytest.mark.parametrize("change", [dotted, packed])
+@pytest.mark.parametrize("inside", [".", "MNIST/raw"])
+def test_files_under_other_usual_names_are_read(copy, data, monkeypatch, change, inside):
+    for name in FILES:
+        change(raw(copy) / name)
+    before = contents(raw(copy))
+    monkeypatch.setenv("MNIST_ROOT", str(copy / inside))
+    assert load_dataset().sha256 == data.sha256
+    with torchvision_root() as root:
+        assert torch.equal(MNIST(root, train=False).data, data.eval_images[:, 0])
+    assert contents(raw(copy)) == before
+
+
+def test_packed_files_are_checked(copy):
+    path = raw(copy) / "t10k-images-idx3-ubyte"
+    content = path.read_bytes()
+    packed(path)
+    path = path.with_name(f"{path.name}.gz")
+    whole = path.read_bytes()
+    for broken in (whole[:-9], whole[:40] + b"damage" + whole[46:], b"no gzip"):
+        path.write_bytes(broken)
+        with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte\.gz cannot be read .*delete it"):
+            load_dataset(copy)
+    path.write_bytes(gzip.compress(content[:-1] + b"x"))
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte\.gz is damaged or another file .*restore the file"):
+        load_dataset(copy)
+
+
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_):
         pass
@@ -188,6 +227,13 @@ def test_list_of_sums_as_windows_writes_it(copy):
     assert len(load_dataset(copy).train_images) == 600
 
 
+def test_list_of_sums_in_capitals(copy):
+    path = raw(copy) / "SHA256SUMS"
+    lines = (line.split() for line in path.read_text().splitlines())
+    path.write_text("".join(f"{digest.upper()}  {name}\n" for digest, name in lines))
+    assert len(load_dataset(copy).train_images) == 600
+
+
 @pytest.mark.parametrize("name", ["t10k-labels-idx1-ubyte", "SHA256SUMS"])
 def test_what_is_no_file_is_named(copy, name):
     path = raw(copy) / name
@@ -213,13 +259,26 @@ def rewritten(copy, name, content):
 def test_labels_and_images_that_do_not_match(copy):
     write_idx(copy / "labels", torch.zeros(199))
     rewritten(copy, "t10k-labels-idx1-ubyte", (copy / "labels").read_bytes())
-    with pytest.raises(
-        DataError, match=r"the t10k files must hold as many labels, 0 to 9, as images .* got 199 labels"
-    ):
+    with pytest.raises(DataError, match=r"the t10k files must hold as many labels as images .* got 199 labels"):
         load_dataset(copy)
-    write_idx(copy / "labels", torch.full((200,), 10))
+
+
+@pytest.mark.parametrize("label", [10, 17])
+def test_a_wrong_label_is_named(copy, label):
+    labels = torch.arange(200) % 10
+    labels[150] = label
+    write_idx(copy / "labels", labels)
     rewritten(copy, "t10k-labels-idx1-ubyte", (copy / "labels").read_bytes())
-    with pytest.raises(DataError, match="as many labels, 0 to 9, as images"):
+    with pytest.raises(DataError, match=f"t10k-labels-idx1-ubyte holds the label {label}: labels must be 0 to 9"):
+        load_dataset(copy)
+
+
+@pytest.mark.parametrize("pixel", [0, 255])
+def test_blank_images_are_refused(copy, pixel):
+    """They have no contrast that they could be scaled by."""
+    write_idx(copy / "images", torch.full((600, 28, 28), pixel))
+    rewritten(copy, "train-images-idx3-ubyte", (copy / "images").read_bytes())
+    with pytest.raises(DataError, match=f"train-images-idx3-ubyte holds blank images, every pixel is {pixel}: put"):
         load_dataset(copy)
 
 
@@ -247,6 +306,14 @@ def test_a_mistyped_folder_is_not_made(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="mnits, named by MNIST_ROOT, is not a folder"):
         load_dataset()
     assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_home_folder_is_named(monkeypatch):
+    with pytest.raises(DataError, match=r"~nobody-here/x, named by data_dir, .*: write the folder out"):
+        load_dataset("~nobody-here/x")
+    monkeypatch.setenv("MNIST_ROOT", "~nobody-here/x")
+    with pytest.raises(DataError, match=r"~nobody-here/x, named by MNIST_ROOT, .*: write the folder out"):
+        load_dataset()
 
 
 @pytest.mark.parametrize("inside", [".", "MNIST", "MNIST/raw"])

@@ -1,10 +1,13 @@
 """MNIST, and data sets in its format, as checked tensors that stay on the device."""
 
 import contextlib
+import gzip
 import hashlib
 import io
+import math
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +15,6 @@ from urllib.error import URLError
 
 import torch
 import torchvision
-from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from src import ROOT, display_path
 from src.learn.images import Statistics, measure_statistics
@@ -93,8 +95,8 @@ def load_dataset(
     10,000 training images are held out for that. `train_limit` keeps only the first so many training images. Raises
     DataError.
 
-    A file SHA256SUMS beside the four raw files says that they are the user's own, in the same format: their statistics
-    are measured.
+    The four files may be packed (.gz). A file SHA256SUMS beside them says that they are the user's own, in the same
+    format: their statistics are measured.
     """
     if split not in SPLITS:
         raise DataError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
@@ -102,11 +104,9 @@ def load_dataset(
     sums = _expected_sums(raw, dataset.checksums)
     official = sums == dataset.checksums
     _download_missing(raw, sums, dataset)
-    for name, expected in sums.items():
-        _check_file(raw / name, expected, official)
 
-    train_images, train_labels = _read(raw, "train")
-    eval_images, eval_labels = _read(raw, "t10k")
+    train_images, train_labels = _read(raw, "train", sums, official)
+    eval_images, eval_labels = _read(raw, "t10k", sums, official)
     statistics = dataset.statistics if official else measure(train_images)
     if split == "validation":
         if len(train_images) <= VALIDATION_IMAGES:
@@ -132,26 +132,40 @@ def raw_folder(root: str | Path | None = None, dataset: DataSet = MNIST) -> Path
     A relative folder counts from the checkout, wherever the program was started. A root that is itself MNIST/ or
     MNIST/raw/ is understood. Raises DataError for one that does not exist: a mistyped name must not be filled.
     """
-    named = root or os.environ.get("MNIST_ROOT")
-    folder = ROOT / Path(named or "data").expanduser()
+    named, by = root or os.environ.get("MNIST_ROOT"), "data_dir" if root else "MNIST_ROOT"
+    title = dataset.source.__name__
+    try:
+        folder = ROOT / Path(named or "data").expanduser()
+    except RuntimeError:  # ~somebody
+        raise DataError(f"{named}, named by {by}, is in a home folder not known here: write the folder out") from None
     if named and not folder.is_dir():
         raise DataError(
-            f"{folder}, named by {'data_dir' if root else 'MNIST_ROOT'}, is not a folder: correct the name, or create "
-            "the folder and MNIST is downloaded into it"
+            f"{folder}, named by {by}, is not a folder: correct the name, or create the folder and {title} is "
+            "downloaded into it"
         )
-    possible = [folder / dataset.source.__name__ / "raw"]
+    possible = [folder / title / "raw"]
     if dataset is MNIST:  # all data sets of this format name their files alike
         possible += [folder / "raw", folder]
-    return next((raw for raw in possible if any(os.path.lexists(raw / name) for name in FILES)), possible[0])
+    return next((raw for raw in possible if any(os.path.lexists(_find(raw, name)) for name in FILES)), possible[0])
 
 
 @contextlib.contextmanager
 def torchvision_root(dataset: DataSet = MNIST) -> Iterator[str]:
-    """Yield a root for torchvision, which wants MNIST/raw in it, wherever the files are."""
+    """Yield a root for torchvision, which wants MNIST/raw in it, wherever the files are and whatever their names."""
+    raw = raw_folder(dataset=dataset)
     with tempfile.TemporaryDirectory() as root:
-        Path(root, dataset.source.__name__).mkdir()
-        Path(root, dataset.source.__name__, "raw").symlink_to(raw_folder(dataset=dataset).resolve())
+        copy = Path(root, dataset.source.__name__, "raw")
+        copy.mkdir(parents=True)
+        for name in FILES:
+            (copy / name).write_bytes(_content(_find(raw, name)))
         yield root
+
+
+def _find(raw, name):
+    """Return where a file lies: under its name, with a dot as in some archives, or packed."""
+    paths = (raw / name, raw / name.replace("-idx", ".idx"), raw / f"{name}.gz")
+    # A file goes before what is none: such an archive has folders that are named as the files ought to be.
+    return max(paths, key=lambda path: (os.path.isfile(path), os.path.lexists(path)))
 
 
 def _expected_sums(raw, official):
@@ -163,7 +177,7 @@ def _expected_sums(raw, official):
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not text"
         raise DataError(f"{own} cannot be read ({reason}): correct or delete it") from None
-    sums = {name.removeprefix("*"): digest for digest, name in zip(words[::2], words[1::2], strict=False)}
+    sums = {name.removeprefix("*"): digest.lower() for digest, name in zip(words[::2], words[1::2], strict=False)}
     if sums.keys() != set(FILES):
         raise DataError(f"{own} must list the files {', '.join(FILES)}: correct or delete it")
     return sums
@@ -171,7 +185,7 @@ def _expected_sums(raw, official):
 
 def _download_missing(raw, sums, dataset):
     """Bring only what is missing, and only beside files that are the data set's: a user's own must not be mixed."""
-    missing = [name for name in FILES if not os.path.lexists(raw / name)]
+    missing = [name for name in FILES if not os.path.lexists(_find(raw, name))]
     if not missing:
         return
     if sums != dataset.checksums:
@@ -179,7 +193,7 @@ def _download_missing(raw, sums, dataset):
             f"{raw} lacks {', '.join(missing)}: its {OWN_SUMS} says that they are your own, so restore them"
         )
     for name in set(FILES) - set(missing):
-        _check_file(raw / name, sums[name], official=True)
+        _verified(_find(raw, name), sums[name], official=True)
     title = dataset.source.__name__
     print(f"Downloading {title} to {display_path(raw)}")
     try:
@@ -197,11 +211,18 @@ def _download_missing(raw, sums, dataset):
         ) from None
 
 
-def _check_file(path, expected, official):
+def _content(path):
     try:
         content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}): make it a readable file or delete it") from None
+        return gzip.decompress(content) if path.suffix == ".gz" else content
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or "not a whole gzip file"
+        raise DataError(f"{path} cannot be read ({reason}): make it a readable file or delete it") from None
+
+
+def _verified(path, expected, official):
+    """Return the bytes of a file, unpacked, that have the expected checksum."""
+    content = _content(path)
     if hashlib.sha256(content).hexdigest() != expected:
         remedy = (
             f"delete it and run again to download it, or, if it is your own, list it in a {OWN_SUMS} beside it"
@@ -209,23 +230,36 @@ def _check_file(path, expected, official):
             else f"restore the file, or correct {OWN_SUMS} beside it"
         )
         raise DataError(f"{path} is damaged or another file ({len(content)} bytes with the wrong SHA-256): {remedy}")
+    return content
 
 
-def _read(raw, part):
+def _read(raw, part, sums, official):
     """Read the images, as (N, 1, 28, 28), and the labels of "train" or "t10k"."""
-    tensors = []
-    for name, read in ((f"{part}-images-idx3-ubyte", read_image_file), (f"{part}-labels-idx1-ubyte", read_label_file)):
-        try:
-            tensors.append(read(raw / name))
-        except (AssertionError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
-            raise DataError(f"{raw / name} is not an IDX file of bytes: restore it") from None
-    images, labels = tensors
-    if images.shape[1:] != (28, 28) or not 0 < len(images) == len(labels) or labels.max() > 9:
+    names = f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"
+    paths = [_find(raw, name) for name in names]
+    images, labels = (
+        _parse(path, _verified(path, sums[name], official), dimensions)
+        for path, name, dimensions in zip(paths, names, (3, 1), strict=True)
+    )
+    if images.shape[1:] != (28, 28) or len(images) != len(labels):
         raise DataError(
-            f"{raw}: the {part} files must hold as many labels, 0 to 9, as images of 28 x 28 pixels, got "
+            f"{raw}: the {part} files must hold as many labels as images of 28 x 28 pixels, got "
             f"{len(labels)} labels and images of shape {tuple(images.shape)}"
         )
-    return images.unsqueeze(1), labels
+    if labels.max() > 9:
+        raise DataError(f"{paths[1]} holds the label {labels.max()}: labels must be 0 to 9, correct it")
+    if images.min() == images.max():
+        raise DataError(f"{paths[0]} holds blank images, every pixel is {images.max()}: put images with ink there")
+    return images.unsqueeze(1), labels.long()
+
+
+def _parse(path, content, dimensions):
+    """Return the bytes that an IDX file holds behind its type, dimensions and sizes."""
+    start = 4 + 4 * dimensions
+    shape = [int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)]
+    if content[:4] != bytes((0, 0, 8, dimensions)) or not 0 < math.prod(shape) == len(content) - start:
+        raise DataError(f"{path} is not an IDX file of bytes: restore it")
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=start).view(shape)
 
 
 def _digest(tensors):
