@@ -15,7 +15,7 @@ from torchvision.datasets import MNIST
 from src import ROOT
 from src.learn.data import DATASETS, FILES, DataError, DataSet, load_dataset, raw_folder, torchvision_root
 from src.learn.data import MNIST as OURS
-from src.learn.images import Statistics, measure
+from src.learn.images import Statistics, measure_statistics
 from tests.helpers import write_idx, write_synthetic_mnist
 
 

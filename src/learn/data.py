@@ -107,7 +107,7 @@ def load_dataset(
 
     train_images, train_labels = _read(raw, "train", sums, official)
     eval_images, eval_labels = _read(raw, "t10k", sums, official)
-    statistics = dataset.statistics if official else measure(train_images)
+    statistics = dataset.statistics if official else measure_statistics(train_images)
     if split == "validation":
         if len(train_images) <= VALIDATION_IMAGES:
             raise DataError(f"the validation split needs over {VALIDATION_IMAGES} images, got {len(train_images)}")
