@@ -22,17 +22,17 @@ class Chain(nn.Sequential):
         return nn.Sequential(*self)[index]
 
 
-def conv_relu(inputs, outputs, kernel=3, padding=0, bias=True):
+def conv_relu(inputs: int, outputs: int, kernel: int = 3, padding: int = 0, bias: bool = True) -> nn.Sequential:
     """Chain a convolution and ReLU."""
     return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=bias), nn.ReLU(inplace=True))
 
 
-def conv_relu_bn(inputs, outputs, kernel=3, padding=0, bias=True):
+def conv_relu_bn(inputs: int, outputs: int, kernel: int = 3, padding: int = 0, bias: bool = True) -> nn.Sequential:
     """Chain a convolution, ReLU and BatchNorm: the order that both published attempts ended with."""
     return conv_relu(inputs, outputs, kernel, padding, bias).append(nn.BatchNorm2d(outputs))
 
 
-def conv_bn_relu(inputs, outputs, kernel=3, padding=0):
+def conv_bn_relu(inputs: int, outputs: int, kernel: int = 3, padding: int = 0) -> nn.Sequential:
     """Chain a convolution, BatchNorm and ReLU; BatchNorm's shift makes the convolution's bias redundant."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=False),
@@ -41,14 +41,14 @@ def conv_bn_relu(inputs, outputs, kernel=3, padding=0):
     )
 
 
-def conv_bn_hardswish(inputs, outputs, padding=0):
+def conv_bn_hardswish(inputs: int, outputs: int, padding: int = 0) -> nn.Sequential:
     """Chain a 3x3 convolution, BatchNorm and Hardswish: x * relu6(x + 3) / 6, a ReLU with a soft corner."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, padding=padding, bias=False), nn.BatchNorm2d(outputs), nn.Hardswish()
     )
 
 
-def conv_pool_bn_hardswish(inputs, outputs, padding=0):
+def conv_pool_bn_hardswish(inputs: int, outputs: int, padding: int = 0) -> nn.Sequential:
     """Pool before BatchNorm and Hardswish, which then have a quarter of the pixels to work on."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, padding=padding, bias=False),

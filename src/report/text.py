@@ -7,11 +7,11 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from src import model as models
+from src.evidence import standings
 from src.evidence.intervals import Mean, mean_over_seeds, paired_difference, pass_rate_interval
 from src.evidence.results import Timed, Usps, read_published
 from src.evidence.schema import Arm, Evidence, Target, path_to, read_named, seed_numbers
 from src.evidence.storage import RESULTS
-from src.studies import leaderboard
 
 # README's first table: its label, the study, the arm; all of confirmation seeds.
 CLAIMS = (
@@ -222,11 +222,11 @@ def changes_table(*studies: Evidence, only: Sequence[tuple[str, str]] = ()) -> s
 
 
 def leaderboard_table() -> str:
-    """Write the best mean of each category of src/studies/leaderboard.py."""
+    """Write the best mean of each category of the leaderboard."""
     rows = [("at most", "mean final, %", "95 % interval", "seeds", "parameters", "epochs", "who", "evidence")]
-    entries = leaderboard.entries()
-    for category, parameters, epochs in leaderboard.categories():
-        entry = leaderboard.best(entries, parameters, epochs)
+    entries = standings.entries()
+    for category, parameters, epochs in standings.categories():
+        entry = standings.best(entries, parameters, epochs)
         if entry is None:
             rows.append((category, *["–"] * 7))
             continue
@@ -244,7 +244,7 @@ def leaderboard_table() -> str:
 def single_runs_table() -> str:
     """Write the public run with the best epoch of each size that records are kept for."""
     rows = [("at most", "best epoch, %", "final, %", "parameters", "epochs", "who")]
-    for category, parameters, _ in leaderboard.categories()[: len(leaderboard.PARAMETERS)]:
+    for category, parameters, _ in standings.categories()[: len(standings.PARAMETERS)]:
         run = max((run for run in read_published().runs if run.parameters <= parameters), key=lambda run: run.best)
         final, epochs = ("–" if value is None else str(value) for value in (run.final, run.epochs))
         who = f"[{run.of}]({run.url})"

@@ -9,10 +9,9 @@ import statistics
 from typing import NamedTuple
 
 from src.evidence.intervals import fishers_p, paired_difference
-from src.evidence.results import Gpu, read_benchmark, read_gpu, read_published, read_usps
+from src.evidence.results import COMMON_LOOP, Gpu, read_benchmark, read_gpu, read_published, read_usps
 from src.evidence.schema import Arm, Target, read_named
 from src.report.text import accuracy_text, held_text, interval_text, mean_of, of_text
-from src.studies.baselines import COMMON_LOOP
 
 
 class Numbers(NamedTuple):

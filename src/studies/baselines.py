@@ -19,7 +19,6 @@ from src.learn.data import load_dataset, torchvision_root
 from src.learn.images import normalise
 from src.model import Model_8
 
-COMMON_LOOP = "the assignment's common loop"  # what texts and tables call `common_loop`
 TO_INPUT = (transforms.ToTensor(), transforms.Normalize((OURS.statistics.mean,), (OURS.statistics.std,)))
 
 

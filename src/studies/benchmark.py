@@ -18,7 +18,7 @@ from dataclasses import asdict, replace
 from torch import nn
 
 from src.evidence.provenance import environment
-from src.evidence.results import Benchmark, Timed
+from src.evidence.results import COMMON_LOOP, Benchmark, Timed
 from src.evidence.schema import read_named
 from src.evidence.storage import RESULTS, check_writable, write_json
 from src.learn.data import DataError, load_dataset
@@ -44,7 +44,7 @@ def programs() -> dict[str, Program]:
     """Return every program that is timed, by its name."""
     ours = {name: functools.partial(our_loop, arm.recipe) for name, arm in read_named(STUDY).arms.items()}
     return ours | {
-        baselines.COMMON_LOOP: baselines.common_loop,
+        COMMON_LOOP: baselines.common_loop,
         "PyTorch's MNIST example": baselines.pytorch_example,
         "train_mnist_fast": baselines.train_mnist_fast,
     }
