@@ -22,4 +22,5 @@ from src.notebook.show import (
     show_summary,
     show_usps,
     start_step,
+    try_network,
 )

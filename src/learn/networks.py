@@ -21,11 +21,22 @@ Network = Callable[[], nn.Module]  # makes a network: a class, mostly
 # ---------------------------------------------------------------- names
 
 
+OWN: dict[str, Network] = {}  # a user's, by their names, as long as the program runs
+
+
+def register(network: Network) -> None:
+    """Let `named` find a network of the user's own."""
+    OWN[network.__name__] = network
+    network_facts.cache_clear()
+
+
 def named(name: str) -> Network:
     """Return what makes the network of a name: a class, or for "Model_8_Widths(7, 7, 8, 8, 8)" a function.
 
     Raises ValueError for a name that stands for no network.
     """
+    if name in OWN:
+        return OWN[name]
     found = re.fullmatch(r"(\w+)(?:\((\d+(?:, \d+)*)\))?", name)
     made = found and (getattr(models, found[1], None) or globals().get(found[1]))
     if not (inspect.isclass(made) and issubclass(made, nn.Module) and made is not models.Chain):

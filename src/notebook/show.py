@@ -27,10 +27,9 @@ from src.learn.recipe import Recipe
 from src.learn.training import Job, train_epoch
 from src.notebook.progress import Progress
 from src.notebook.settings import Settings, results_folder
-from src.receptive_field import layers
 from src.report import figures, text
+from src.studies import mine
 
-BUDGET = 8000
 PHOTOGRAPH = ROOT / "tests" / "pictures" / "blue-ink-ruled-paper_4.jpg"  # to be read where no other is named
 
 
@@ -74,17 +73,7 @@ def show_samples(data: Data, recipe: Recipe) -> None:
 def show_layers(model_class: type[nn.Module]) -> None:
     """Show a model's code, the receptive field table of its layers, and where it stands in the budget."""
     display(Markdown(f"```python\n{inspect.getsource(model_class)}```"))
-    found = layers(model_class())
-    rows = [("layer", "kernel", "stride", "padding", "jump", "receptive field", "output shape", "parameters")]
-    for layer in found:
-        numbers = layer.kernel, layer.stride, layer.padding, layer.jump, layer.receptive_field
-        shape = " x ".join(map(str, layer.shape))
-        cells = ("–" if number is None else str(number) for number in numbers)
-        rows.append((layer.name, *cells, shape, f"{layer.parameters:,}"))
-    total = sum(layer.parameters for layer in found)
-    room = f"{BUDGET - total:,} under" if total < BUDGET else f"{total - BUDGET + 1:,} too many for"
-    says = f"{total:,} parameters: {room} the budget of fewer than {BUDGET:,}."
-    _show_table(f"{text.table(*rows, right=range(1, 8))}\n\n{says}")
+    _show_table(text.layers_text(model_class))
 
 
 def show_loop() -> None:
@@ -114,6 +103,28 @@ def fit_seeds(model_class: type[nn.Module], recipe: Recipe, data: Data, settings
         progress.finish(trained)
         runs.append(trained)
     return runs
+
+
+def try_network(
+    network: type[nn.Module],
+    recipe: str = "model_8",
+    *,
+    seeds: Sequence[int] = range(5),
+    epochs: int | None = None,
+    train_limit: int | None = None,
+) -> None:
+    """Show whether a network of your own holds 99.4 %, trained by one of our recipes: see src/studies/mine.py.
+
+    Fewer `epochs`, `seeds` or training images are a quick look. Raises ValueError in one sentence for a network that
+    cannot be trained.
+    """
+    mine.check_network(network)
+    show_layers(network)
+    chosen = mine.recipe_named(recipe, epochs)
+    data = load_dataset(device="cuda" if torch.cuda.is_available() else "cpu", train_limit=train_limit)
+    evidence = mine.try_network(network, data, chosen, seeds, lambda title: Progress(title, chosen))
+    _show(figures.step_curves(evidence))
+    print(mine.verdict(evidence))
 
 
 def show_curves(runs: dict[str, list[Trained]], target: Target) -> None:

@@ -4,7 +4,9 @@ import inspect
 import re
 import statistics
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from torch import nn
 
 from src import model as models
 from src.evidence import standings
@@ -12,6 +14,7 @@ from src.evidence.intervals import Mean, mean_over_seeds, paired_difference, pas
 from src.evidence.results import Timed, Usps, read_published
 from src.evidence.schema import Arm, Evidence, Target, path_to, read_named, seed_numbers
 from src.evidence.storage import RESULTS
+from src.receptive_field import layers
 
 # README's first table: its label, the study, the arm; all of confirmation seeds.
 CLAIMS = (
@@ -54,6 +57,7 @@ CHANGES = (
     ("ablation_network", "dropout 0.1"),
 )
 
+BUDGET = 8000
 MOST_ROWS = 12  # of a search's trials
 
 Claim = tuple[str, Evidence, str]  # a label, a study, and the name of its arm
@@ -314,6 +318,21 @@ def speed_table(programs: dict[str, Timed]) -> str:
             )
         )  # fmt: skip
     return table(*rows, right=range(1, 8))
+
+
+def layers_text(network: Callable[[], nn.Module]) -> str:
+    """Write a network's layers as a table, and where it stands in the budget."""
+    found = layers(network())
+    rows = [("layer", "kernel", "stride", "padding", "jump", "receptive field", "output shape", "parameters")]
+    for layer in found:
+        numbers = layer.kernel, layer.stride, layer.padding, layer.jump, layer.receptive_field
+        shape = " x ".join(map(str, layer.shape))
+        cells = ("–" if number is None else str(number) for number in numbers)
+        rows.append((layer.name, *cells, shape, f"{layer.parameters:,}"))
+    total = sum(layer.parameters for layer in found)
+    room = f"{BUDGET - total:,} under" if total < BUDGET else f"{total - BUDGET + 1:,} too many for"
+    says = f"{total:,} parameters: {room} the budget of fewer than {BUDGET:,}."
+    return f"{table(*rows, right=range(1, 8))}\n\n{says}"
 
 
 def layer_lines(model_class: type) -> str:
