@@ -20,9 +20,9 @@ from src.report.figures import made_with
 
 ELSEWHERE = "name another folder, or leave results_dir empty"
 OURS = {  # how a file that a notebook writes is told from somebody's own of the same name
-    ".png": lambda path: made_with(path.read_bytes()),
-    ".html": page_is_ours,
-    ".safetensors": weights_are_ours,
+    r"(Step\d|(overview|reading)(_dark)?|photograph)\.png": lambda path: made_with(path.read_bytes()),
+    r"try\.html": page_is_ours,
+    r"model_\d+\.safetensors": weights_are_ours,
 }
 
 
@@ -76,12 +76,18 @@ class Settings:
     def path(self, name: str) -> Path | None:
         """Return the path that a parameter names, from the checkout on; None for an empty one."""
         value = getattr(self, name)
+        if not value:
+            return None
         try:
-            return ROOT / Path(value).expanduser() if value else None
+            path = ROOT / Path(value).expanduser()
+            path.exists()
         except RuntimeError:  # ~somebody
             raise ValueError(
                 f"{name} is in a home folder that is not known here, got {value!r}: write it out"
             ) from None
+        except OSError as error:  # too long a name, or in a folder that is closed
+            raise ValueError(f"{name} cannot be used ({error.strerror}), got {value!r}: name another") from None
+        return path
 
 
 def check_parameters(executed: list[str], **parameters) -> Settings:
@@ -132,14 +138,14 @@ def results_folder(settings: Settings, data: Data) -> Path:
 def _check_replaceable(folder, settings, data):
     """Refuse a folder where a file of somebody's own, or a fuller run, has the name of one that will be written."""
     for path in sorted(folder.glob("*")) if folder.is_dir() else ():
-        named_by_us = path.stem.removesuffix("_dark") in ("reading", "overview", "photograph", "try", *_steps())
-        if (named_by_us or path.suffix == ".safetensors") and path.suffix in OURS and not OURS[path.suffix](path):
-            raise ValueError(f"{display_path(path)} was not written by these notebooks: {ELSEWHERE}")
-    for name in _steps():
+        for names, ours in OURS.items():
+            if re.fullmatch(names, path.name, re.IGNORECASE) and not (path.is_file() and ours(path)):
+                raise ValueError(f"{display_path(path)} was not written by these notebooks: {ELSEWHERE}")
+    for name in (f"Step{k}" for k in STEPS):
         if not path_to(name, folder).exists():
             continue
         for arm in read_named(name, folder).arms.values():
-            images = max(run.history[-1].train_total for run in arm.runs)
+            images = max((run.history[-1].train_total for run in arm.runs), default=0)
             there = arm.recipe.epochs, images, len(arm.runs)
             if any(
                 a > b for a, b in zip(there, (settings.epochs, len(data.train_images), settings.n_seeds), strict=True)
@@ -148,7 +154,3 @@ def _check_replaceable(folder, settings, data):
                     f"{display_path(path_to(name, folder))} has more than this run will have ({there[0]} epochs, "
                     f"{there[1]:,} images, {there[2]} seeds a model): {ELSEWHERE}"
                 )
-
-
-def _steps():
-    return [f"Step{k}" for k in STEPS]
