@@ -149,12 +149,12 @@ def load(name: str, folder: str | Path = RESULTS) -> Reader:
     model = getattr(models, name)()
     if facts.layers != str(model):
         raise ValueError(f"{display_path(path)} does not fit the layers of {name}: {again}")
-    expected = {key: value.shape for key, value in model.state_dict().items()} | dict.fromkeys(PARTS)
-    if misfits := {key for key in expected.keys() | tensors.keys() if _misfits(key, tensors, expected)}:
-        raise ValueError(f"{display_path(path)} lacks, or has too much or not finite: {min(misfits)}; {again}")
+    classifier = Classifier(model.eval(), Preprocess(facts.recipe, facts.statistics))
+    if misfits := _misfits(tensors, classifier):
+        raise ValueError(f"{display_path(path)} lacks, or has too much or in another form: {misfits[0]}; {again}")
     detector = MahalanobisDetector(*(tensors.pop(part) for part in PARTS), facts.limit)
     model.load_state_dict(tensors)
-    return Reader(model.eval(), Preprocess(facts.recipe, facts.statistics), detector)
+    return Reader(model, classifier.preprocess, detector)
 
 
 def _unpacked(path, again):
@@ -164,19 +164,25 @@ def _unpacked(path, again):
             facts = json.loads(content.metadata()["facts"])
             tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118 (not a dict)
             stated = facts["sha256"]
+        rest: dict[str, Any] = {key: value for key, value in facts.items() if key != "sha256"}
+        found = _digest(tensors, rest)
     except (KeyError, OSError, RecursionError, SafetensorError, TypeError, ValueError):
         raise ValueError(f"{display_path(path)} is damaged: {again}") from None
-    rest: dict[str, Any] = {key: value for key, value in facts.items() if key != "sha256"}
-    if stated != _digest(tensors, rest):
+    if stated != found:
         raise ValueError(f"{display_path(path)} is damaged, its checksum is wrong: {again}")
     return tensors, facts
 
 
-def _misfits(key, tensors, expected):
-    """Say whether a tensor is missing, is one too many, has another shape or holds what is no number."""
-    if key not in tensors or key not in expected:
-        return True
-    return expected[key] not in (None, tensors[key].shape) or not tensors[key].isfinite().all()
+def _misfits(tensors, classifier):
+    """Name the tensors that are missing, are too many, have another shape or type, or hold what is no number."""
+    _, activity = logits_and_activity(classifier, torch.zeros(1, 1, 28, 28, dtype=torch.uint8))
+    maps = activity.shape[1]
+    classes = max((1, *tensors["means"].shape[:1])) if "means" in tensors else 1
+    expected = {key: (value.shape, value.dtype) for key, value in classifier.model.state_dict().items()}
+    expected |= {"means": ((classes, maps), torch.float32), "whitening": ((maps, maps), torch.float32)}
+    found = {key: (value.shape, value.dtype) for key, value in tensors.items()}
+    keys = sorted(expected.keys() | found.keys())
+    return [key for key in keys if found.get(key) != expected.get(key) or not tensors[key].isfinite().all()]
 
 
 def _digest(tensors, facts):
