@@ -50,11 +50,20 @@ def fingerprint(network: Callable[[], nn.Module], recipe: Recipe, data: Data) ->
 
 
 def fingerprinted(evidence: Evidence, data: Data) -> Evidence:
-    """Return evidence with a fingerprint for each arm that has none."""
-    arms = {
-        name: arm if arm.fingerprint else replace(arm, fingerprint=fingerprint(named(arm.network), arm.recipe, data))
-        for name, arm in evidence.arms.items()
-    }
+    """Return evidence with a fingerprint for each arm that has none.
+
+    Raises ValueError for an arm that can never be trained.
+    """
+    arms = dict(evidence.arms)
+    for name, arm in arms.items():
+        try:
+            found = arm.fingerprint or fingerprint(named(arm.network), arm.recipe, data)
+        except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ValueError(
+                f"arms.{name} ({arm.network}) cannot be trained: {reason}; correct its network or recipe"
+            ) from None
+        arms[name] = replace(arm, fingerprint=found)
     return replace(evidence, arms=arms)
 
 

@@ -25,7 +25,9 @@ from src.learn.training import Job
 THREADS = 1  # two runs with a thread each get more done than one run with two
 RETRIES = 4  # of a run whose machine is lost
 JOIN_SECONDS = 20
-LONGEST_FOLDER = 40  # characters
+# A socket's name has at most 107 bytes (macOS: 103), of which Ray needs up to 68 for what it appends to the folder:
+# "/ray/session_2026-01-31_23-59-59_999999_4194304/sockets/plasma_store".
+LONGEST_FOLDER = (103 if sys.platform == "darwin" else 107) - 68
 ADDRESS = os.environ.get("RAY_ADDRESS") or "local"
 
 
@@ -78,11 +80,8 @@ def _connect():
     """Start Ray here, or join the cluster at ADDRESS within 30 s, and send src/ to it."""
     if ADDRESS != "local":
         _try(ADDRESS)
-    elif len(folder := tempfile.gettempdir()) > LONGEST_FOLDER:  # the system cuts the names of Ray's sockets
-        raise ClusterError(
-            f"the folder for temporary files has a name of {len(folder)} characters: set TMPDIR to one of at most "
-            f"{LONGEST_FOLDER}, such as /tmp"
-        )
+    else:
+        _check_sockets()
     logging.getLogger("ray").setLevel(logging.ERROR)
     variables = {"OMP_NUM_THREADS": str(THREADS), "MNIST_COMMIT": git_commit()}
     with tempfile.TemporaryDirectory() as job:
@@ -100,6 +99,17 @@ def _connect():
                 f"Ray could not start ({reason}): wait until the machine is less busy, and start the study again"
             ) from None
     signal.signal(signal.SIGTERM, _stop)  # Ray has set one of its own
+
+
+def _check_sockets():
+    """Find out whether the names of Ray's sockets will be too long in the folder that it takes."""
+    name = "RAY_TMPDIR" if "RAY_TMPDIR" in os.environ or sys.platform == "darwin" else "TMPDIR"
+    length = len(os.fsencode(os.environ.get(name, "/tmp")))
+    if length > LONGEST_FOLDER:
+        raise ClusterError(
+            f"{name}, the folder for temporary files, has a name of {length} bytes, too long for Ray's sockets: set it "
+            f"to one of at most {LONGEST_FOLDER}, such as /tmp"
+        )
 
 
 def _try(address):
