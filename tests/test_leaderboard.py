@@ -49,7 +49,7 @@ def test_what_is_claimed_was_declared_before_it_ran(name):
     if changed("results/studies"):
         pytest.skip("a study was repeated here: its runs are not those that were declared")
     study = read_named(name)
-    commit = next(iter(study.arms.values())).runs[0].environment["git_commit"]
+    commit = next(iter(study.arms.values())).runs[0].environment.git_commit
     if subprocess.run(["git", "cat-file", "-e", commit], cwd=ROOT, capture_output=True).returncode:
         pytest.skip("the history is not here")
     assert leaderboard.refused(study) is None
@@ -61,7 +61,11 @@ def test_studies_that_break_a_rule_are_refused():
     (name, arm), *_ = study.arms.items()
     large = replace(study, arms={name: replace(arm, network="Model_8_Widths(20, 20, 20, 20, 20)")})
     assert "parameters, 1 epochs: too many" in leaderboard.refused(large)
-    assert "3 seeds are fewer than 10" in leaderboard.refused(replace(study, seeds=(0, 1, 2)))
+    few = replace(study, seeds=(0, 1, 2), arms={name: replace(arm, runs=arm.runs[:0])})
+    assert "3 seeds are fewer than 10" in leaderboard.refused(few)
+    other = replace(arm, recipe=replace(arm.recipe, ema_decay=0.99))
+    if subprocess.run(["git", "cat-file", "-e", arm.runs[0].environment.git_commit], cwd=ROOT).returncode == 0:
+        assert "does not declare" in leaderboard.refused(replace(study, arms={name: other}))
 
 
 def test_a_declared_study_is_judged_before_it_runs():

@@ -26,6 +26,13 @@ from src.learn.networks import named
 from src.learn.training import Job
 
 P = 0.01  # a new record needs a higher mean than the old one, by Welch's t-test, one-sided
+# What a study that was declared in schema 3 calls a recipe's fields.
+RENAMED = {
+    "ema": "ema_decay",
+    "lr_decay": "lr_decay_fraction",
+    "warmup": "warmup_fraction",
+    "augmentation_decay": "augmentation_decay_fraction",
+}
 REPEAT = 4.0  # standard deviations between a run and its repetition, at most: another processor rounds differently
 
 
@@ -77,7 +84,7 @@ def _declared(run, file, study, entry):
     return (
         arm is not None
         and then["seeds"] == list(study.seeds)
-        and arm["recipe"] == entry.arm.recipe.changed()
+        and {RENAMED.get(key, key): value for key, value in arm["recipe"].items()} == entry.arm.recipe.changed()
         and _layers(arm["network"]) == _layers(entry.arm.network)
         and run.seed not in {earlier["seed"] for earlier in arm.get("runs", [])}
     )
