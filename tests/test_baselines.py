@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils.data import Subset
 
-from src.studies import others
-from src.studies.benchmark import Timed
+from src.evidence.results import Timed
+from src.studies import baselines
 
 
 @pytest.mark.parametrize("network", [baselines.PyTorch_Example, baselines.Train_MNIST_Fast])
@@ -20,7 +20,7 @@ def test_parameters_are_those_of_the_docstring(network):
 def test_programs_score_each_epoch(program, epochs, real_root, monkeypatch):
     monkeypatch.setenv("MNIST_ROOT", str(real_root))
     sets = baselines._sets
-    monkeypatch.setattr(others, "_sets", lambda *given: [Subset(whole, range(200)) for whole in sets(*given)])
+    monkeypatch.setattr(baselines, "_sets", lambda *given: [Subset(whole, range(200)) for whole in sets(*given)])
     models, correct = zip(*program(0), strict=True)
     assert len(set(map(id, models))) == 1
     assert len(correct) == epochs

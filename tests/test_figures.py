@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from src.evidence.results import Confidence, Unwarned, UspsArm, UspsRun, pareto_front, read_published
 from src.evidence.schema import read_named
 from src.model import Model_8
 from src.report import figures
-from src.studies import public
-from tests.helpers import HELD, LOST, evidence
+from tests.helpers import ENVIRONMENT, HELD, LOST, evidence
 
 
 def texts(figure):
@@ -69,15 +69,14 @@ def test_labels_keep_apart_and_in_order():
     assert placed["high"] - placed["low"] == pytest.approx(0.1)
 
 
-def test_outside_shows_accuracies_mistakes_and_silence():
+def test_usps_shows_accuracies_mistakes_and_silence():
     confusion = (10 * np.eye(10, dtype=int)).tolist()
     confusion[7][2] = 6
-    confidence = {
-        "network": "Model_8", "answered": [200, 100], "wrong": {"distance": [4, 1], "largest probability": [4, 2]},
-        "without_warning": {"answered": 160, "wrong": 2},
-    }  # fmt: skip
-    arm = {"confusion": confusion, "runs": [{}, {}]}
-    figure = figures.outside({"Model_8": [99.1, 99.3], "Model_9": [98.0, 98.4]}, arm, confidence)
+    confidence = Confidence(
+        "Model_8", 1.0, {}, Unwarned(160, 2), [200, 100], {"distance": [4, 1], "largest probability": [4, 2]}
+    )
+    arm = UspsArm("a study", ENVIRONMENT, [UspsRun(0, 49, 48), UspsRun(1, 50, 47)], confusion)
+    figure = figures.usps({"Model_8": [99.1, 99.3], "Model_9": [98.0, 98.4]}, arm, confidence)
     _, mistakes, silent = figure.axes
     assert {"Model_8: 99.20 %", "Model_9: 98.20 %"} <= texts(figure)
     assert [text.get_text() for text in mistakes.texts] == ["3"]  # a run
@@ -173,10 +172,10 @@ def test_forest_shows_the_differences_in_the_studys_order_and_which_are_clear():
 def test_frontier_shows_our_means_and_the_public_results():
     figure = figures.frontier(evidence("frontier", a=[HELD, LOST]))
     (axis,) = figure.axes
-    assert {run.best for run in public.runs() if run.keeps_to_the_assignment} <= set(heights(axis))
+    assert {run.best for run in read_published().runs if run.keeps_to_the_assignment} <= set(heights(axis))
     assert "99.41" in texts(figure)
     named = {re.split(r"\s", text)[-1]: text for text in texts(figure)}
-    for best in public.pareto_front([run for run in public.runs() if run.parameters < 8000]):
+    for best in pareto_front([run for run in read_published().runs if run.parameters < 8000]):
         assert re.split(r"\s", named[f"{best.best:.2f}"])[0] == best.of.split("/")[0]
 
 

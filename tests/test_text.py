@@ -1,9 +1,11 @@
 """The sentences and tables that are made from evidence, on histories worked out by hand."""
 
-import pytest
-from scipy import stats
+from dataclasses import replace
 
-from src.evidence.schema import Target, read_named
+import pytest
+
+from src.evidence.schema import Target
+from src.report import __main__ as report
 from src.report import text
 from src.report.__main__ import filled
 from tests.helpers import HELD, LOST, arm, evidence, run
@@ -34,23 +36,6 @@ def test_a_study_is_shown_with_its_mean_and_its_rate():
     assert line == f"| [A label](results/studies/model_8.json) | 7,974 | {held} | {accuracies} | 0-3 |"
 
 
-def test_differences_in_prose_are_those_of_a_paired_t_test():
-    study, names = "published_models", ("Model_6, learning-rate decay", "Model_6")
-    decay, constant = (text.ArmText(study, name) for name in names)
-    counted = [
-        [[epoch.accuracy for epoch in run.history[-5:]] for run in read_named(study).arms[name].runs] for name in names
-    ]
-    for measure, found in (
-        (lambda run: run[-1], decay.minus(constant)),
-        (lambda run: run[0], decay.minus(constant, 11)),
-        (min, decay.lowest_minus(constant)),
-        (lambda run: sum(run) / 5, decay.average_minus(constant)),
-    ):
-        of_decay, of_constant = ([measure_statistics(run) for run in runs] for runs in counted)
-        low, high = stats.ttest_rel(of_decay, of_constant).confidence_interval()
-        assert found == {"points": f"{abs(low + high) / 2:.2f}", "interval": f"{low:.3f} to {high:.3f}"}
-
-
 def test_changes_are_differences_to_the_first_arm():
     study = evidence("a", whole=[HELD, (*HELD[:-1], 9_941)], less=[(*HELD[:-1], 9_931), (*HELD[:-1], 9_923)])
     *_, line = text.changes_table(study).splitlines()
@@ -64,32 +49,46 @@ def test_changes_are_differences_to_the_first_arm():
 
 def test_the_search_is_shown_with_what_was_chosen():
     study = evidence("choice", this=[HELD, (*HELD[:-1], 9_941)], that=[LOST, LOST])
-    made = text.search_table(study.__class__(**(vars(study) | {"question": "Which?", "chosen": "this"})))
+    made = text.search_table(replace(study, question="Which?", chosen="this"))
     assert made.startswith("### Which?")
     assert "| **this** | 7,974 | 0, 1 | 99.460 ± 0.050 | 99.40 | " in made
     assert "| that | 7,974 | 0, 1 | 99.310 ± 0.000 | 99.31 | " in made
 
 
 def test_tables_and_numbers_are_filled_in():
-    before = "a\n<!-- table: t -->\nold\n<!-- /table -->\nb <!-- = x.y + 1 -->old<!-- / --> c <!-- = x.y --><!-- / -->"
+    before = "a\n<!-- table: t -->\nold\n<!-- /table -->\nb <!-- = x -->old<!-- / --> c <!-- = y_9.4 --><!-- / -->"
     after = (
-        "a\n<!-- table: t -->\nnew \\1\n<!-- /table -->\nb <!-- = x.y + 1 -->3<!-- / --> c <!-- = x.y -->2<!-- / -->"
+        "a\n<!-- table: t -->\nnew \\1\n<!-- /table -->\nb <!-- = x -->\\2 of 3<!-- / --> c <!-- = y_9.4 -->2<!-- / -->"
     )
-    assert filled(before, {"t": r"new \1"}, {"x": {"y": 2}}) == after
-    assert filled(after, {"t": r"new \1"}, {"x": {"y": 2}}) == after
+    numbers = {"x": r"\2 of 3", "y_9.4": "2"}
+    assert filled(before, {"t": r"new \1"}, numbers) == after
+    assert filled(after, {"t": r"new \1"}, numbers) == after
 
 
-@pytest.mark.parametrize("expression", ["x.z", "nothing", "x.y +", "x.y()"])
-def test_a_number_that_cannot_be_computed_is_named(expression):
-    with pytest.raises(ValueError, match=r"<!-- = .* --> cannot be computed"):
-        filled(f"It is <!-- = {expression} -->1<!-- / -->", {}, {"x": {"y": 2}})
+@pytest.mark.parametrize("name", ["z", "x + 1", "x.y", "x()", "'1'"])
+def test_a_number_that_is_not_there_is_named(name):
+    """Names only: nothing is computed in a text."""
+    with pytest.raises(ValueError, match="is no number: correct the name") as raised:
+        filled(f"It is <!-- = {name} -->1<!-- / -->", {}, {"x": "2"})
+    assert str(raised.value).startswith(f"<!-- = {name} -->")
 
 
 def test_a_number_at_the_beginning_of_a_line_is_refused():
-    with pytest.raises(ValueError, match=r"<!-- = 1 --> begins a line"):
-        filled("It is\n  <!-- = 1 -->1<!-- / -->", {}, {})
+    with pytest.raises(ValueError, match=r"<!-- = x --> begins a line"):
+        filled("It is\n  <!-- = x -->1<!-- / -->", {}, {"x": "1"})
 
 
 def test_a_table_that_is_not_there_is_named():
     with pytest.raises(ValueError, match="<!-- table: other --> is no table: use one of t"):
         filled("<!-- table: other -->\n\n<!-- /table -->", {"t": ""}, {})
+
+
+@pytest.mark.parametrize("error", [ValueError("wrong"), OSError("wrong")])
+def test_the_report_ends_in_a_sentence_and_writes_nothing(monkeypatch, error):
+    def texts():
+        raise error
+
+    monkeypatch.setattr(report, "texts", texts)
+    monkeypatch.setattr(report, "write", lambda *_: pytest.fail("written"))
+    with pytest.raises(SystemExit, match=r"^wrong$"):
+        report.main()
