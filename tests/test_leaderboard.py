@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from src import ROOT
-from src.evidence.schema import read_named
+from src.evidence.schema import read_named, write_evidence
+from src.learn.recipe import Recipe
 from src.studies import leaderboard
-from tests.helpers import arm, changed, run
+from tests.helpers import HELD, arm, changed, evidence, run
 
 
 def entry(finals):
@@ -72,3 +73,41 @@ def test_a_declared_study_is_judged_before_it_runs():
     study = read_named("one_epoch")
     (name, arm), *_ = study.arms.items()
     assert leaderboard.refused(replace(study, arms={name: replace(arm, runs=())})) is None
+
+
+def said(path, monkeypatch):
+    """Return the sentence that the program ends with for a file."""
+    monkeypatch.setattr("sys.argv", ["leaderboard", str(path)])
+    with pytest.raises(SystemExit) as raised:
+        leaderboard.main()
+    assert len(str(raised.value.code).splitlines()) == 1
+    return raised.value.code
+
+
+def test_what_cannot_be_checked_is_said(tmp_path, data, monkeypatch):
+    monkeypatch.setattr(leaderboard, "load_dataset", lambda: data)
+    path = tmp_path / "yours.json"
+    assert "yours.json is missing" in said(path, monkeypatch)
+    whole = evidence("yours", one=[HELD, HELD])
+    write_evidence(replace(whole, split="validation"), path)
+    assert "validation split" in said(path, monkeypatch)
+    write_evidence(replace(whole, seeds=(0, 1, 2)), path)
+    assert "yours lacks runs: run python -m src.studies.run" in said(path, monkeypatch)
+    write_evidence(replace(whole, by="Ada"), path)
+    assert "yours cannot be a record: 2 seeds are fewer than 10" in said(path, monkeypatch)
+
+
+def test_a_study_of_other_code_is_refused(tmp_path, data, monkeypatch):
+    monkeypatch.setattr(leaderboard, "load_dataset", lambda: data)
+    whole = evidence("yours", one=[[9_950], [9_951]])
+    other = replace(whole.arms["one"], fingerprint=(2.0, 2.0, 0.01, 0.0))
+    path = write_evidence(replace(whole, arms={"one": other}), tmp_path / "yours.json")
+    assert "one was not made by this code: " in said(path, monkeypatch)
+
+
+def test_a_study_that_can_never_be_trained_ends_in_a_sentence(tmp_path, data, monkeypatch):
+    monkeypatch.setattr(leaderboard, "load_dataset", lambda: data)
+    whole = evidence("yours", one=[HELD, HELD])
+    hopeless = replace(whole.arms["one"], network="Model_4", recipe=Recipe(epochs=7, lr=1e30))
+    path = write_evidence(replace(whole, arms={"one": hopeless}), tmp_path / "yours.json")
+    assert "lower lr" in said(path, monkeypatch)
