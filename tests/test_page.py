@@ -108,6 +108,40 @@ def test_its_logits_are_pytorchs(browser, readers, name, real_root):
     assert torch.equal(found.argmax(1), expected.argmax(1))
 
 
+def test_the_engine_needs_no_page(browser, readers, real_root):
+    """In an empty tab, where there is nothing else, engine.js reads as PyTorch does and tells how."""
+    reader, images = readers["Model_8"], load_dataset(real_root).eval_images[:3]
+    ours = browser.current_window_handle
+    browser.switch_to.new_window("tab")
+    try:
+        told = browser.execute_script(
+            f"""const document = null, window = null; {(page.SOURCES / "engine.js").read_text(encoding="utf-8")}
+            const [network, images] = arguments, first = network.layers[0], last = network.layers.length - 1;
+            unpack(network);
+            const found = images.map(image => run(network, image));
+            const told = found.map(seen => [seen.logits, chancesOf(seen), seen.distance,
+              explain(network.layers[last], seen.maps[last - 1], 3, 0, 0).at(-1).value]);
+            const way = wayTo(network, last - 1, 2, 2);
+            first.operations[0].weights.fill(0);
+            return [told, deadness(first, run(network, images[0]).maps[0], 0), way.length]""",
+            page.described(reader),
+            images.flatten(1).tolist(),
+        )
+    finally:
+        browser.close()
+        browser.switch_to.window(ours)
+    with torch.no_grad():
+        given = normalise(preprocess(images, reader.recipe, reader.statistics), reader.statistics)
+        expected = reader.model(given)
+    _, distances = reader.logits_and_distance(images)
+    logits, chances, distance, explained = zip(*told[0], strict=True)
+    assert torch.tensor(logits) == pytest.approx(expected, abs=1e-3)
+    assert torch.tensor(chances) == pytest.approx(expected.softmax(1), abs=1e-3)
+    assert distance == pytest.approx(distances.tolist(), rel=0.05)  # Python may compute in bfloat16
+    assert explained == pytest.approx(expected[:, 3].tolist(), abs=1e-3)
+    assert told[1:] == [{"cause": "kernel"}, len(layers(reader.model)) - 1]
+
+
 def scribbles(count, seed):
     """Draw at random: each drawing is one to three strokes, and each a few points that wander."""
     generator = random.Random(seed)
@@ -285,7 +319,7 @@ def test_a_pixel_is_chosen_with_buttons_and_its_field_shown(drawn):
     def pixels():
         return drawn.execute_script("return arguments[0].toDataURL()", digit)
 
-    drawn.execute_script("views[3].pick({ channel: 1, row: 5, column: 5 })")
+    drawn.execute_script("views[3].own = { channel: 1, row: 5, column: 5 }; views[3].update()")
     before = pixels()
     for label, at in (("Pixel to the right", (1, 5, 6)), ("Pixel below", (1, 6, 6)), ("Next map", (2, 6, 6))):
         box.find_element(By.CSS_SELECTOR, f"[aria-label^='{label}']").send_keys(Keys.ENTER)
@@ -532,7 +566,7 @@ def test_signs_have_colours_of_their_own_and_zero_is_neutral(drawn, scheme):
 def test_the_networks_can_be_changed(drawn):
     for name in ("Model_9", "Model_8"):
         drawn.find_element(By.CSS_SELECTOR, f"#network option[value={name}]").click()
-        told = text(drawn, "what")
+        told = drawn.find_element(By.CSS_SELECTOR, "#drawn .tell p").text
         assert name in told
         assert f"{drawn.execute_script('return network.parameters'):,}" in told
         assert len(drawn.find_elements(By.CSS_SELECTOR, "#averaged .vote")) == 10
@@ -568,9 +602,8 @@ def test_what_a_unit_sees_is_where_the_page_draws_it():
 
 def test_a_layer_that_it_does_not_know_is_refused():
     for model_class, layer in ((Model_7, "ReLU"), (Model_5, "Conv2d")):  # its convolutions have a bias
-        with pytest.raises(
-            TypeError, match=rf"the page does not know {layer}\(.*\): teach src/demo/page.html and src/demo/page.py"
-        ):
+        teach = "teach src/demo/page/engine.js and src/demo/page.py"
+        with pytest.raises(TypeError, match=rf"the page does not know {layer}\(.*\): {teach}"):
             page.described(Reader(model_class(), EVERYTHING, MNIST.statistics, KNOWN))
 
 
@@ -578,5 +611,21 @@ def test_it_is_one_small_file_of_its_own(readers):
     content = (RESULTS / page.NAME).read_text(encoding="utf-8")
     assert content == page.page_html(readers), "results/try.html is out of date: run notebooks/Step3.ipynb"
     assert len(content) < 250_000
+
+
+def test_it_holds_no_placeholder_and_asks_nothing_of_the_network(readers):
+    content = page.page_html(readers)
+    assert not re.search(r"\{\{ |page/|src=|@import|url\(", content)
+    assert re.findall(r"href=\S+", content) == ['href="data:,">']  # the icon, or the browser would ask for one
     assert not re.search(r"https?:|//[a-z]+\.|\bfetch\(|XMLHttpRequest|WebSocket|sendBeacon|import\(", content)
     assert "default-src 'none'" in content  # the browser, too, lets no request out
+
+
+@pytest.mark.parametrize(("place", "instead"), [("{{ ink.js }}", ""), ("<main>", "<main>{{ map }}")])
+def test_markup_that_does_not_fit_its_parts_is_refused(readers, tmp_path, monkeypatch, place, instead):
+    sources = shutil.copytree(page.SOURCES, tmp_path / "page")
+    markup = (sources / "page.html").read_text(encoding="utf-8")
+    (sources / "page.html").write_text(markup.replace(place, instead), encoding="utf-8")
+    monkeypatch.setattr(page, "SOURCES", sources)
+    with pytest.raises(ValueError, match=r"page.html must hold each of these once.*\{\{ ink.js \}\}"):
+        page.page_html(readers)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from pathlib import Path
 
 import torch
@@ -12,9 +13,9 @@ from src.learn.images import MAX_SHEAR, MAX_STEP, MIN_STEP
 from src.receptive_field import layers
 
 NAME = "try.html"
-TEMPLATE = Path(__file__).with_name("page.html")
-TITLE = "<title>Draw a digit, watch the network read it</title>"
-PLACE = "/* the network */ null"
+SOURCES = Path(__file__).with_suffix("")  # the folder of what the page is put together from
+PARTS = "style.css", "engine.js", "ink.js", "view.js"
+PLACE = re.compile(r"\{\{ (\S+) \}\}")  # in the markup, page.html, for a part or for the networks
 
 
 def page_is_ours(path: Path) -> bool:
@@ -23,12 +24,18 @@ def page_is_ours(path: Path) -> bool:
 
 
 def page_html(readers):
-    """Return the page of `readers`, the networks by name."""
-    content = {name: described(reader) for name, reader in readers.items()}
-    template = TEMPLATE.read_text(encoding="utf-8")
-    if template.count(PLACE) != 1:
-        raise ValueError(f"{TEMPLATE} must hold {PLACE} once, for the network to be put there")
-    return template.replace(PLACE, json.dumps(content, separators=(",", ":")))
+    """Return the page of `readers`, the networks by name: one HTML document that loads nothing else.
+
+    Raises ValueError where page.html lacks the place of a part, TypeError as `described` does.
+    """
+    networks = {name: described(reader) for name, reader in readers.items()}
+    contents = {name: (SOURCES / name).read_text(encoding="utf-8").rstrip() for name in PARTS}
+    contents["networks"] = json.dumps(networks, separators=(",", ":"))
+    markup = (SOURCES / "page.html").read_text(encoding="utf-8")
+    if sorted(PLACE.findall(markup)) != sorted(contents):
+        places = ", ".join(f"{{{{ {name} }}}}" for name in contents)
+        raise ValueError(f"{SOURCES / 'page.html'} must hold each of these once, and nothing like them: {places}")
+    return PLACE.sub(lambda place: contents[place[1]], markup)
 
 
 def described(reader):
@@ -49,7 +56,7 @@ def described(reader):
             operations += [] if isinstance(pending, nn.Flatten) else [_operation(pending)]
             pending = next(steps, None)
         if layer.kernel is None:
-            raise TypeError(f"the page does not know {layer.name}: teach src/demo/page.html and src/demo/page.py")
+            raise TypeError(f"the page does not know {layer.name}: teach src/demo/page/engine.js and src/demo/page.py")
         before = found[-1]["jump"] if found else 1
         start += ((layer.kernel - 1) / 2 - layer.padding) * before
         found.append(
@@ -96,7 +103,7 @@ def _operation(module):
         return {"kind": "hardswish"}
     if isinstance(module, nn.AdaptiveAvgPool2d):
         return {"kind": "average"}
-    raise TypeError(f"the page does not know {module}: teach src/demo/page.html and src/demo/page.py")
+    raise TypeError(f"the page does not know {module}: teach src/demo/page/engine.js and src/demo/page.py")
 
 
 def _has(module, **settings):
