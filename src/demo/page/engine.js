@@ -42,11 +42,11 @@ function shape(image, side, how, { shear: sheared = 1, size: sized = 1 } = {}) {
   const whole = how.deslant ? limit(xy / Math.max(yy, 1e-3), -how.maxShear, how.maxShear) : 0;
   const deviations = [Math.sqrt(Math.max(xx - 2 * whole * xy + whole * whole * yy, 0)), Math.sqrt(yy)];
   const [across, down] = deviations.map((deviation, axis) =>
-    (limit((deviation / how.ink[axis]) ** how.sizeNormalisation, how.minStep, how.maxStep) / how.zoom[axis]) ** sized);
+    limit((deviation / how.ink[axis]) ** how.sizeNormalisation, how.minStep, how.maxStep) ** sized);
   return { x, y, shear: sheared * whole, across, down, deviations };
 }
 
-// Deslant, normalise the size and zoom, all in one resampling. `parts` as for shape.
+// Deslant and normalise the size, both in one resampling. `parts` as for shape.
 function preprocess(image, side, how, parts) {
   if (!how.deslant && !how.sizeNormalisation) return Float32Array.from(image);
   const { x, y, shear, across, down } = shape(image, side, how, parts);
