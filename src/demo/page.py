@@ -4,16 +4,19 @@ import base64
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from src.demo.picture import BOX, SIDE
+from src.demo.reader import Reader
 from src.learn.images import MAX_SHEAR, MAX_STEP, MIN_STEP
 from src.receptive_field import layers
 
 NAME = "try.html"
 SOURCES = Path(__file__).with_suffix("")  # the folder of what the page is put together from
+TITLE = "<title>Draw a digit, watch the network read it</title>"
 PARTS = "style.css", "engine.js", "ink.js", "view.js"
 PLACE = re.compile(r"\{\{ (\S+) \}\}")  # in the markup, page.html, for a part or for the networks
 
@@ -23,7 +26,7 @@ def page_is_ours(path: Path) -> bool:
     return TITLE in path.read_text(encoding="utf-8", errors="replace")
 
 
-def page_html(readers):
+def page_html(readers: dict[str, Reader]) -> str:
     """Return the page of `readers`, the networks by name: one HTML document that loads nothing else.
 
     Raises ValueError where page.html lacks the place of a part, TypeError as `described` does.
@@ -38,7 +41,7 @@ def page_html(readers):
     return PLACE.sub(lambda place: contents[place[1]], markup)
 
 
-def described(reader):
+def described(reader: Reader) -> dict[str, Any]:
     """Describe a network as the page computes it: how an image is preprocessed, and the layers with their weights.
 
     A layer ends where its maps are shown: after the pointwise layers behind a convolution or pooling. BatchNorm is a
@@ -55,7 +58,7 @@ def described(reader):
         while pending is not None and not isinstance(pending, (nn.Conv2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d)):
             operations += [] if isinstance(pending, nn.Flatten) else [_operation(pending)]
             pending = next(steps, None)
-        if layer.kernel is None:
+        if not all(isinstance(side, int) for side in (layer.kernel, layer.padding)):
             raise TypeError(f"the page does not know {layer.name}: teach src/demo/page/engine.js and src/demo/page.py")
         before = found[-1]["jump"] if found else 1
         start += ((layer.kernel - 1) / 2 - layer.padding) * before
@@ -76,7 +79,7 @@ def described(reader):
             "maxShear": MAX_SHEAR, "minStep": MIN_STEP, "maxStep": MAX_STEP,
             "mean": statistics.mean, "std": statistics.std,
         },
-        "familiarity": {
+        "detector": {
             "means": _text(reader.detector.means), "whitening": _text(reader.detector.whitening),
             "limit": reader.detector.limit,
         },

@@ -2,19 +2,19 @@
 // neither a page nor another file. `unpack` a network as src/demo/page.py describes it; then `run` it on an image as
 // MNIST has them, 28 x 28 values from 0 to 255, white ink on black, row by row.
 //
-// A network is {side, box, preprocess, layers, familiarity, parameters}. Maps are {channels, size, values}: square,
+// A network is {side, box, preprocess, layers, detector, parameters}. Maps are {channels, size, values}: square,
 // values channel by channel, row by row.
 "use strict";
 
 // Turn a network's weights from base64 into numbers, in place.
-function unpack({ familiarity, layers }) {
+function unpack({ detector, layers }) {
   const unpackAll = (holder, names) => {
     for (const name of names) if (name in holder) {
       const bytes = Uint8Array.from(atob(holder[name]), letter => letter.charCodeAt(0));
       holder[name] = new Float32Array(bytes.buffer);
     }
   };
-  unpackAll(familiarity, ["means", "whitening"]);
+  unpackAll(detector, ["means", "whitening"]);
   for (const { operations } of layers)
     for (const operation of operations) unpackAll(operation, ["weights", "factor", "summand"]);
 }
@@ -134,8 +134,8 @@ function softmax(logits) {
 // The probability of each digit, of what `run` returns.
 const chancesOf = ({ logits }) => softmax(logits.slice(0, 10));
 
-// How far the maps' activity is from that of the nearest class of training digits, as src/demo/familiarity.py has it.
-function distance({ familiarity: { means, whitening } }, maps) {
+// How far the maps' activity is from that of the nearest class of training digits, as src/demo/mahalanobis.py has it.
+function distance({ detector: { means, whitening } }, maps) {
   const squares = maps.filter(({ before }) => before).flatMap(({ channels, values }) => {
     const area = values.length / channels, sums = new Array(channels).fill(0);
     values.forEach((value, at) => { sums[Math.floor(at / area)] += value * value / area; });

@@ -525,7 +525,7 @@ function tellOfPreprocessing() {
 }
 
 function tellOfLayers() {
-  const { side, layers, familiarity } = network, last = layers.length - 1, first = layers[0], widest = layers[last - 1];
+  const { side, layers, detector } = network, last = layers.length - 1, first = layers[0], widest = layers[last - 1];
   const at = layers.findIndex(layer => kindOf(layer) === "pool"), before = layers[Math.max(at - 1, 0)];
   const { size: kernel } = first.operations[0], { inputs } = before.operations[0];
   setParagraph("convolved", `A convolution slides a kernel of ${times(kernel)} weights over the image.`,
@@ -554,7 +554,7 @@ function tellOfLayers() {
     seen && `Next is ${next}, with ${figure(seen.logits[next])}.`,
     "Softmax can be sure of a scribble, too.",
     "So the page also measures how far the maps’ activity is from that of the nearest class of training digits.",
-    `Only 1\u00a0% of training digits are beyond ${figure(familiarity.limit)}; there it says “Not sure”.`,
+    `Only 1\u00a0% of training digits are beyond ${figure(detector.limit)}; there it says “Not sure”.`,
     seen && `Here it is ${figure(seen.distance)}.`);
 }
 
@@ -573,7 +573,7 @@ function read() {
 function verdict() {
   if (!seen) return { answer: "", remark: strokes.length ? "Too small: draw one large digit." : "Draw one digit." };
   const chances = chancesOf(seen), best = Math.max(...chances);
-  if (seen.distance > network.familiarity.limit)
+  if (seen.distance > network.detector.limit)
     return { answer: "Not sure", remark: "This is unlike its training digits." };
   if (best < 0.5) return { answer: "Not sure", remark: "Several digits are likely." };
   return { answer: String(chances.indexOf(best)), remark: `${spoken(best)} sure` };
