@@ -44,6 +44,17 @@ def test_other_names_are_refused(name):
         named(name)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["Model_8_Widths", "Model_8_Widths(1, 2)", "Model_8_Widths(0)", "Model_8_Widths(7, 7, 8, 8, 8, 8)", "Model_8(3)"],
+)
+def test_a_network_that_cannot_be_built_is_refused(name):
+    stream = torch.get_rng_state()
+    with pytest.raises(ValueError, match=f"^{re.escape(name)} .*correct it$"):
+        network_facts(name)
+    assert torch.equal(torch.get_rng_state(), stream)
+
+
 @pytest.mark.parametrize("name", [*model_names(), *VARIANTS, "Model_8_Widths(7, 7, 8, 8, 8)"])
 def test_slices_are_plain_and_share_the_layers(name):
     model, images = named(name)().eval(), torch.randn(2, 1, 28, 28)

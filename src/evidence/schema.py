@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from src import display_path
 from src.checked import Positive, Seed, Several, checked, parsed, read_json, twins
@@ -18,12 +18,20 @@ from src.evidence.provenance import Environment, cure
 from src.evidence.storage import RESULTS, write_json
 from src.learn.data import DATASETS
 from src.learn.evaluation import Score
-from src.learn.networks import named, network_facts
+from src.learn.networks import network_facts
 from src.learn.recipe import Recipe
 from src.learn.training import EpochMetrics
 
 SCHEMA = 4
 STEPS = (1, 2, 3)
+
+
+def _can_be_built(name):
+    network_facts(name)
+    return name
+
+
+NetworkName = Annotated[str, AfterValidator(_can_be_built)]  # a name in src/learn/networks.py
 
 
 @checked
@@ -86,14 +94,13 @@ class Arm:
     `fingerprint` is what a tiny training by that recipe gives: see src/evidence/fingerprint.py.
     """
 
-    network: str
+    network: NetworkName
     recipe: Recipe
     runs: Several[Run] = ()
     fingerprint: Several[float] = ()
 
     @model_validator(mode="after")
     def _agrees_with_its_recipe(self):
-        named(self.network)  # there is such a network
         if again := twins(run.seed for run in self.runs):
             raise ValueError(f"seed {again[0]} stands there twice: leave one out")
         epochs = self.recipe.epochs
@@ -152,7 +159,7 @@ class Choices:
 class Search:
     """What a search draws its arms from: see src/studies/search.py."""
 
-    network: str
+    network: NetworkName
     recipe: Recipe
     space: Annotated[dict[str, Choices | Several[float | Literal["log"]]], Field(min_length=1)]
     trials: Positive

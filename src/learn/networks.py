@@ -55,11 +55,17 @@ def name_of(network: Network) -> str:
 def network_facts(name: str) -> tuple:
     """Return a network's number of parameters, and its receptive field in pixels and that before its global average.
 
-    The fields are None where they are not known, or where there is no such average.
+    The fields are None where they are not known, or where there is no such average. Raises ValueError for a name that
+    stands for no network, or for one that cannot be built.
     """
-    with torch.random.fork_rng(devices=[]):
-        model = named(name)()
-    return sum(p.numel() for p in model.parameters()), *receptive_field(model)
+    network = named(name)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            model = network()
+        return sum(p.numel() for p in model.parameters()), *receptive_field(model)
+    except Exception as error:  # whatever a constructor or a layer makes of wrong numbers
+        says = str(error).partition("\n")[0]
+        raise ValueError(f"{name} cannot be built ({says}): correct it") from None
 
 
 # ---------------------------------------------------------------- Model_7 with one thing changed
@@ -145,14 +151,14 @@ class Model_8_Dropout(models.Model_8):
 class Model_8_Widths(models.Chain):
     """Model_8's plan with other numbers of channels in its first five layers."""
 
-    def __init__(self, *widths):
+    def __init__(self, first, second, third, fourth, fifth):
         super().__init__(
-            conv_bn_hardswish(1, widths[0]),
-            conv_pool_bn_hardswish(widths[0], widths[1]),
-            conv_bn_hardswish(widths[1], widths[2], padding=1),
-            conv_pool_bn_hardswish(widths[2], widths[3], padding=1),
-            conv_bn_hardswish(widths[3], widths[4], padding=1),
-            nn.Conv2d(widths[4], 10, 3, bias=False),
+            conv_bn_hardswish(1, first),
+            conv_pool_bn_hardswish(first, second),
+            conv_bn_hardswish(second, third, padding=1),
+            conv_pool_bn_hardswish(third, fourth, padding=1),
+            conv_bn_hardswish(fourth, fifth, padding=1),
+            nn.Conv2d(fifth, 10, 3, bias=False),
             nn.BatchNorm2d(10),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
