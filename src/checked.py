@@ -7,6 +7,7 @@ nobody declared is refused.
 import functools
 import json
 from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
@@ -34,12 +35,12 @@ Several = Annotated[tuple[Item, ...], Field(strict=False)]  # a list or a range 
 def checked(cls: type[Kind]) -> type[Kind]:
     """Make a frozen dataclass whose fields are checked when it is made: ValueError in one sentence."""
     made = dataclass(frozen=True, config=STRICT)(cls)
-    build = made.__init__
+    build, names = made.__init__, [field.name for field in fields(made)]
 
     @functools.wraps(build)
     def __init__(self, *values, **named):
         try:
-            build(self, *values, **named)
+            build(self, *values[len(names) :], **dict(zip(names, values, strict=False)), **named)
         except ValidationError as error:
             raise ValueError(sentence(error)) from None
 
@@ -81,7 +82,7 @@ def sentence(error: ValidationError) -> str:
         return f"{name} is not known here: correct the name, or leave it out"
     says = first["msg"].replace("Input should be", "must be").replace("Input should", "must")
     written = repr(value)
-    return f"{name} {says}, got {written if len(written) <= LONGEST else written[:LONGEST] + '…'}"
+    return f"{name} {says}, got {written if len(written) <= LONGEST else written[:LONGEST] + '…'}".lstrip()
 
 
 def twins(values: Iterable[Item]) -> list[Item]:

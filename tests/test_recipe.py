@@ -20,36 +20,49 @@ def test_whole_numbers_are_the_same_recipe():
     assert json.dumps(asdict(Recipe(rotation=7))) == json.dumps(asdict(Recipe(rotation=7.0)))
 
 
+def test_the_defaults_stay():
+    """Files say only what differs from them: another default would change what every old file and kept run says."""
+    assert asdict(Recipe()) == {
+        "epochs": 15, "batch_size": 128,
+        "optimizer": "sgd", "lr": 0.01, "momentum": 0.9, "beta2": 0.99, "weight_decay": 0.0,
+        "warmup_fraction": 0.0, "lr_decay_fraction": 0.0,
+        "deslant": False, "size_normalisation": 0.0,
+        "rotation": 0.0, "translation": 0.0, "scale": 0.0, "shear": 0.0, "elastic": 0.0,
+        "augmentation_decay_fraction": 0.0, "augmentation_factor": 0.0,
+        "ema_decay": 0.0, "ema_warmup": False, "bn_images": 0,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("change", "error", "says"),
+    ("change", "says"),
     [
-        ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
-        ({"epochs": 2.0}, TypeError, "epochs must be of type int, got 2.0"),
-        ({"epochs": True}, TypeError, "epochs must be of type int, got True"),
-        ({"lr": "0.1"}, TypeError, "lr must be of type float, got '0.1'"),
-        ({"lr": 0.0}, ValueError, "lr must be over 0, got 0.0"),
-        ({"lr": math.nan}, ValueError, "lr must be finite, got nan"),
-        ({"optimizer": "adam"}, ValueError, "optimizer must be one of sgd, adamw, got 'adam'"),
-        ({"ema": 1.0}, ValueError, "ema must be from 0 to 0.99999, got 1.0"),
-        ({"deslant": 1}, TypeError, "deslant must be of type bool, got 1"),
-        ({"warmup": 0.1}, ValueError, "warmup is 0.1 without decay: set lr_decay, or no warmup"),
-        ({"warmup": 0.5, "lr_decay": 0.6}, ValueError, "warmup 0.5 and lr_decay 0.6 add up to over 1: lower one"),
-        ({"zoom_x": 1.2}, ValueError, "zoom without preprocessing: set size_normalisation, or no zoom"),
+        ({"epochs": 0}, "epochs .*got 0"),
+        ({"epochs": 2.0}, "epochs .*got 2.0"),
+        ({"epochs": True}, "epochs .*got True"),
+        ({"batch_size": 0}, "batch_size .*got 0"),
+        ({"lr": "0.1"}, "lr .*got '0.1'"),
+        ({"lr": 0.0}, "lr .*got 0.0"),
+        ({"lr": math.nan}, "lr .*got nan"),
+        ({"optimizer": "adam"}, "optimizer .*'sgd' or 'adamw', got 'adam'"),
+        ({"beta2": 0.9}, "beta2 is 0.9 .*leave it out"),
+        ({"ema_decay": 1.0}, "ema_decay .*got 1.0"),
+        ({"deslant": 1}, "deslant .*got 1"),
+        ({"scale": 0.95}, "scale .*got 0.95"),
+        ({"warmup_fraction": 0.1}, "warmup_fraction is 0.1 .*set lr_decay_fraction"),
         (
-            {"one_resampling": True, "rotation": 5.0},
-            ValueError,
-            "one_resampling composes preprocessing and augmentation",
+            {"warmup_fraction": 0.5, "lr_decay_fraction": 0.6},
+            "warmup_fraction 0.5 and lr_decay_fraction 0.6 .*lower one",
         ),
-        ({"augmentation_decay": 0.3}, ValueError, "augmentation_decay is 0.3 without augmentation: set rotation"),
+        ({"augmentation_decay_fraction": 0.3}, "augmentation_decay_fraction is 0.3 .*set rotation"),
         (
             {"augmentation_factor": 0.3, "scale": 0.1},
-            ValueError,
-            "augmentation_factor is 0.3 while augmentation_decay is 0: set both or none",
+            "augmentation_factor is 0.3 while augmentation_decay_fraction is 0: set both",
         ),
-        ({"ema_warmup": True}, ValueError, "ema_warmup is True while ema is 0: set both or none"),
-        ({"rotation": -5.0}, ValueError, "rotation must be at least 0, got -5.0"),
+        ({"ema_warmup": True}, "ema_warmup is True while ema_decay is 0: set both"),
+        ({"rotation": -5.0}, "rotation .*got -5.0"),
+        ({"zoom_x": 1.2}, "zoom_x .*leave it out"),
     ],
 )
-def test_recipe_refuses(change, error, says):
-    with pytest.raises(error, match=says):
+def test_recipe_refuses(change, says):
+    with pytest.raises(ValueError, match=f"^{says}"):
         Recipe(**change)
