@@ -127,4 +127,4 @@ def cure(path) -> str:
         name = os.path.relpath(path, ROOT)
         return f"correct it, or `git restore {name}` brings back the committed one"
     except (OSError, ValueError, subprocess.CalledProcessError):
-        return "correct or delete it"
+        return "correct or delete it" if os.path.lexists(path) else "correct the name"

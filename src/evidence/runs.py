@@ -18,7 +18,7 @@ from src.evidence.schema import Run
 from src.evidence.storage import KEPT, Damaged, seal, set_aside, unseal, write
 from src.learn.evaluation import Classifier, Score, score
 from src.learn.networks import name_of
-from src.learn.training import EpochMetrics, Job, train_epochs
+from src.learn.training import EpochMetrics, Job, TrainState, train_epochs
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,8 @@ def _train(store, job, progress):
     made_with, state = environment(job.data), None
     if checkpoint := store.checkpoint(made_with):
         made_with, state = Environment(**checkpoint["environment"]), checkpoint["state"]
+        reached = TrainState(job)
+        reached.load_state_dict(state)  # where that was the last epoch, nothing is left to train
     for reached in train_epochs(job, state=state, progress=progress):
         # On a GPU there is no going on: only the processor's random stream is put back, not a GPU's.
         if job.data.train_images.device.type == "cpu":
