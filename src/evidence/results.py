@@ -161,6 +161,8 @@ class Usps:
         for name, arm in self.arms.items():
             if again := twins(run.seed for run in arm.runs):
                 raise ValueError(f"arms.{name} has seed {again[0]} twice: leave one out")
+            if {len(row) for row in arm.confusion} != {len(arm.confusion)}:
+                raise ValueError(f"arms.{name}.confusion must have as many columns as rows")
             read = sum(run.train + run.test for run in arm.runs)
             if any(run.train > self.images.train or run.test > self.images.test for run in arm.runs):
                 raise ValueError(f"arms.{name} reads more than the {images} images there are")
