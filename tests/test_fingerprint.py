@@ -57,18 +57,20 @@ def with_longer_shifts(monkeypatch):
 
 
 def with_late_decay(monkeypatch):
-    original = training.lr_factor
+    original = training.learning_rate
 
-    def late(recipe, total):
-        factor, decay = original(recipe, total), round(recipe.lr_decay * total)
-        return lambda step: factor(step - 1) if step == total - decay + 1 else factor(step)
+    def late(recipe, step, total):
+        first = total - round(recipe.lr_decay_fraction * total) + 1
+        return original(recipe, step - 1 if step == first else step, total)
 
-    monkeypatch.setattr(training, "lr_factor", late)
+    monkeypatch.setattr(training, "learning_rate", late)
 
 
 def with_late_augmentation_decay(monkeypatch):
-    original = training.augmentation_schedule
-    monkeypatch.setattr(training, "augmentation_schedule", lambda *a: lambda step: original(*a)(max(0, step - 1)))
+    original = training.augmentation_strengths
+    monkeypatch.setattr(
+        training, "augmentation_strengths", lambda recipe, step, n: original(recipe, max(0, step - 1), n)
+    )
 
 
 def with_swapped_draws(monkeypatch):
@@ -91,7 +93,7 @@ FAULTS = {
 # What code would do that took a setting for another.
 SETTINGS = {
     "learning rate + 1 %": lambda recipe: {"lr": recipe.lr * 1.01},
-    "EMA": lambda recipe: {"ema": recipe.ema - 0.001},
+    "EMA": lambda recipe: {"ema_decay": recipe.ema_decay - 0.001},
 }
 
 

@@ -1,13 +1,11 @@
-"""Augmentation and scaling against exact cases."""
+"""Preprocessing, augmentation and scaling against exact cases."""
 
 import pytest
 import torch
 
 from src.learn.data import MNIST, load_dataset
-from src.learn.images import AffineMaps, affine, augment, moments, normalise, preprocessing_maps, resample
-from src.learn.images import measure_statistics as measure_images
+from src.learn.images import Preprocess, affine, augment, measure_statistics, moments, normalise
 from src.learn.recipe import Recipe
-from src.learn.training import preprocess
 
 
 def move(images, angle=0.0, right=0.0, down=0.0, scale=1.0, shear=0.0):
@@ -22,7 +20,7 @@ def images():
 
 def preprocessed(images, **settings):
     """Preprocess by a recipe that does just this."""
-    return preprocess(images, Recipe(**settings), MNIST.statistics)
+    return Preprocess(Recipe(**settings), MNIST.statistics)(images)
 
 
 def close(a, b):
@@ -62,7 +60,7 @@ def test_shear_moves_rows_sideways():
     assert torch.allclose(centre, 13.5 + 0.25 * (columns - 13.5), atol=0.01)
 
 
-def measure_statistics(images):
+def measured(images):
     """Measure centre (right, down), second moments, angle in degrees of the long axis, and mass of each image."""
     weights, at = images.double().squeeze(1), torch.arange(28.0).double() - 13.5
     mass = weights.sum((1, 2))
@@ -75,7 +73,7 @@ def measure_statistics(images):
 
 
 @pytest.mark.parametrize(
-    ("amount", "measured", "lowest", "highest"),
+    ("amount", "quantity", "lowest", "highest"),
     [
         ({"translation": 2.0}, "right", -2, 2),
         ({"translation": 2.0}, "down", -2, 2),
@@ -85,13 +83,13 @@ def measure_statistics(images):
         ({"shear": 0.15}, "angle", -8.53, 8.53),
     ],
 )
-def test_strengths_are_reached_and_kept(amount, measured, lowest, highest):
+def test_strengths_are_reached_and_kept(amount, quantity, lowest, highest):
     """Of 2000 equal bars each is moved by an amount of its own."""
     bar = torch.zeros(2000, 1, 28, 28, dtype=torch.uint8)
-    columns = slice(6, 22) if measured == "mass" else slice(13, 15)
+    columns = slice(6, 22) if quantity == "mass" else slice(13, 15)
     bar[..., 4:24, columns] = 255
-    values = measure_statistics(augment(bar, torch.Generator().manual_seed(0), **amount))[measured]
-    if measured == "mass":
+    values = measured(augment(bar, torch.Generator().manual_seed(0), **amount))[quantity]
+    if quantity == "mass":
         values = values / (255 * 20 * 16)
     span = highest - lowest
     assert lowest - 0.02 * span <= values.min() <= lowest + 0.02 * span
@@ -131,6 +129,13 @@ def test_augmentation_has_its_own_stream(images):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_no_strength_leaves_images_and_stream_alone(images):
+    generator = torch.Generator().manual_seed(3)
+    before = generator.get_state()
+    assert augment(images, generator, rotation=0.0, elastic=0.0) is images
+    assert torch.equal(generator.get_state(), before)
+
+
 def test_normalise_leaves_its_argument_alone(images):
     floats = images.float()
     assert torch.equal(normalise(floats, MNIST.statistics), normalise(images, MNIST.statistics))
@@ -159,9 +164,9 @@ def test_moments_of_a_bar():
 def test_a_sheared_bar_comes_back(shear):
     upright = bar(right=1)
     sheared = bar(shear=shear, right=1)
-    assert measure_statistics(sheared)["xy"].abs() > 5
+    assert measured(sheared)["xy"].abs() > 5
     straight = preprocessed(sheared, deslant=True)
-    assert measure_statistics(straight)["xy"].abs() < 0.3
+    assert measured(straight)["xy"].abs() < 0.3
     assert (straight - upright).abs().mean() < 6  # two resamplings blur the bar's edge a little
     assert (sheared - upright).abs().mean() > 10
 
@@ -177,17 +182,17 @@ def test_nothing_to_do_is_nothing_done(images):
 
 def test_the_centre_stays_where_it_is():
     slanted = bar(angle=-20, right=2, down=1)
-    found = measure_statistics(preprocessed(slanted, deslant=True, size_normalisation=0.5))
+    found = measured(preprocessed(slanted, deslant=True, size_normalisation=0.5))
     assert found["right"] == pytest.approx(2, abs=0.1)
     assert found["down"] == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.parametrize("amount", [0.0, 0.5, 1.0])
 def test_size_normalisation_goes_part_of_the_way(amount):
-    """From s to s ** (1 - amount) * S ** spread, within the limits."""
+    """From s to s ** (1 - amount) * S ** amount, within the limits."""
     image = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
     image[..., 6:22, 9:19] = 255  # standard deviations 2.87 across, 4.61 down
-    before, after = measure_statistics(image), measure_statistics(preprocessed(image, size_normalisation=amount))
+    before, after = measured(image), measured(preprocessed(image, size_normalisation=amount))
     for axis, common in zip(("xx", "yy"), (MNIST.statistics.ink_x, MNIST.statistics.ink_y), strict=True):
         expected = before[axis].sqrt() ** (1 - amount) * common**amount
         assert after[axis].sqrt() == pytest.approx(expected.item(), rel=0.02)
@@ -197,13 +202,13 @@ def test_the_limits_of_size_normalisation():
     """The thin bar lacks 85 % of the common spread across and 5 % of that down; it gets 1 / 0.7 and all of the 5 %."""
     thin = bar(width=2, height=18)
     wide = preprocessed(thin, size_normalisation=1.0)
-    grown = measure_statistics(wide)["mass"] / measure_statistics(thin)["mass"]
-    assert grown == pytest.approx(1 / 0.7 * MNIST.statistics.ink_y / measure_statistics(thin)["yy"].sqrt().item(), rel=0.02)
+    grown = measured(wide)["mass"] / measured(thin)["mass"]
+    assert grown == pytest.approx(1 / 0.7 * MNIST.statistics.ink_y / measured(thin)["yy"].sqrt().item(), rel=0.02)
 
 
 def test_a_slant_of_over_45_degrees_is_left_a_slant():
     nearly_flat = bar(angle=-80)
-    assert (measure_statistics(nearly_flat)["xy"] / measure_statistics(nearly_flat)["yy"]).abs() > 1.5
+    assert (measured(nearly_flat)["xy"] / measured(nearly_flat)["yy"]).abs() > 1.5
     ready = preprocessed(nearly_flat, deslant=True)
     assert ready.isfinite().all()
     assert ready.sum() > 0.8 * nearly_flat.sum()  # a shear keeps the ink
@@ -226,45 +231,6 @@ def test_each_image_is_preprocessed_by_itself(images):
 
 
 def test_the_statistics_are_those_of_the_training_images(real_root):
-    found, stated = measure_images(load_dataset(real_root).train_images), MNIST.statistics
+    found, stated = measure_statistics(load_dataset(real_root).train_images), MNIST.statistics
     assert (found.mean, found.std) == pytest.approx((stated.mean, stated.std), abs=5e-5)
     assert (found.ink_x, found.ink_y) == pytest.approx((stated.ink_x, stated.ink_y), abs=5e-3)
-
-
-def smooth():
-    """Draw two blobs, which hardly lose anything in a second resampling."""
-    at = torch.arange(28.0) - 13.5
-    one = torch.exp(-((at[:, None] + 4) ** 2 / 8 + (at + 2) ** 2 / 12))
-    two = torch.exp(-((at[:, None] - 3) ** 2 / 12 + (at - 3) ** 2 / 8))
-    return (255 * (one + two)).clamp(max=255)[None, None].repeat(20, 1, 1, 1)
-
-
-def test_one_resampling_goes_where_two_go():
-    images, recipe = smooth(), Recipe(deslant=True, size_normalisation=0.5, zoom_x=1.2, zoom_y=1.1)
-    maps = preprocessing_maps(images, MNIST.statistics, True, 0.5, 1.2, 1.1)
-    assert torch.equal(resample(images, maps), preprocess(images, recipe, MNIST.statistics))
-    strengths = {"rotation": 10.0, "translation": 2.0, "scale": 0.1, "shear": 0.15, "elastic": 2.0}
-    generators = [torch.Generator().manual_seed(0) for _ in range(2)]
-    two = augment(resample(images, maps), generators[0], **strengths)
-    one = augment(images, generators[1], maps=maps, **strengths)
-    assert (one - two).abs().mean() < 1  # of 255
-    assert (one - images).abs().mean() > 5
-
-
-def test_one_resampling_blurs_less():
-    """A line of one pixel that is moved by half a pixel twice is as sharp as it was, if it is moved once by a whole."""
-    line = torch.zeros(1, 1, 28, 28)
-    line[..., 14] = 255
-    half = AffineMaps(torch.eye(2)[None], torch.tensor([[[0.5], [0.0]]]))
-    still = torch.zeros(1)
-    once = affine(line, still, still - 0.5, still, still + 1, still, maps=half)
-    twice = affine(resample(line, half), still, still - 0.5, still, still + 1, still)
-    assert once.max() == pytest.approx(255, abs=0.1)
-    assert twice.max() == pytest.approx(127.5, abs=0.1)
-
-
-def test_zoom_enlarges_across_and_down():
-    image = bar(width=10, height=14)
-    before, after = measure_statistics(image), measure_statistics(preprocessed(image, deslant=True, zoom_x=1.5, zoom_y=1.2))
-    assert (after["xx"] / before["xx"]).sqrt().item() == pytest.approx(1.5, rel=0.05)
-    assert (after["yy"] / before["yy"]).sqrt().item() == pytest.approx(1.2, rel=0.02)
