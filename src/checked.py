@@ -14,8 +14,6 @@ from typing import Annotated, Any, TypeVar, dataclass_transform
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from src import display_path
-
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 LONGEST = 60  # characters of a value that a sentence repeats
 
@@ -48,25 +46,26 @@ def checked(cls: type[Kind]) -> type[Kind]:
     return made
 
 
-def parsed(kind: type[Kind], content: Any, path: str | Path, cure: str) -> Kind:
-    """Return content, as `read_json` gives it, as a `kind`. Raises ValueError: file, field, value, what is right."""
+def parsed(kind: type[Kind], content: Any) -> Kind:
+    """Return content, as `read_json` gives it, as a `kind`. Raises ValueError: field, what is right, value."""
     try:
         return TypeAdapter(kind).validate_json(json.dumps(content))
     except ValidationError as error:
-        raise ValueError(f"{display_path(path)}: {sentence(error)}; {cure}") from None
+        raise ValueError(sentence(error)) from None
 
 
-def read_json(path: str | Path, cure: str) -> Any:
-    """Read a JSON file, in which no name stands twice. Raises ValueError with what is wrong and the cure."""
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file, in which no name stands twice. Raises ValueError with what is wrong."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_without_twins)
     except FileNotFoundError:
-        raise ValueError(f"{display_path(path)} is missing: {cure}") from None
+        raise ValueError("the file is missing") from None
     except OSError as error:
-        raise ValueError(f"{display_path(path)} cannot be read ({error.strerror}): {cure}") from None
-    except (RecursionError, ValueError) as error:
-        says = "is nested too deeply" if isinstance(error, RecursionError) else f"is not JSON ({error})"
-        raise ValueError(f"{display_path(path)} {says}: {cure}") from None
+        raise ValueError(f"the file cannot be read ({error.strerror})") from None
+    except RecursionError:
+        raise ValueError("the file is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"the file is no JSON ({error})") from None
 
 
 def sentence(error: ValidationError) -> str:

@@ -140,24 +140,16 @@ def load(name: str, folder: str | Path = RESULTS) -> Reader:
     if not (isinstance(name, str) and name.startswith("Model_") and hasattr(models, name)):
         raise ValueError(f"{name!r} is not in src/model.py: try 'Model_8'")
     path = weights_path(name, folder)
-    again = f"{cure(path)}, or run notebooks/Step3.ipynb"
     if not path.exists():
         others = ", ".join(models_with_weights(folder)) or "none"
-        raise ValueError(f"{display_path(path)} is missing: {again} (there are weights of {others})")
-    tensors, content = _unpacked(path, again)
-    facts = parsed(WeightFacts, content, path, again)
-    model = getattr(models, name)()
-    if facts.layers != str(model):
-        raise ValueError(f"{display_path(path)} does not fit the layers of {name}: {again}")
-    classifier = Classifier(model.eval(), Preprocess(facts.recipe, facts.statistics))
-    if misfits := _misfits(tensors, classifier):
-        raise ValueError(f"{display_path(path)} lacks, or has too much or in another form: {misfits[0]}; {again}")
-    detector = MahalanobisDetector(*(tensors.pop(part) for part in PARTS), facts.limit)
-    model.load_state_dict(tensors)
-    return Reader(model, classifier.preprocess, detector)
+        raise ValueError(f"{display_path(path)} is missing: run notebooks/Step3.ipynb (there are weights of {others})")
+    try:
+        return _reader(getattr(models, name)(), *_unpacked(path))
+    except ValueError as error:
+        raise ValueError(f"{display_path(path)}: {error}; {cure(path)}, or run notebooks/Step3.ipynb") from None
 
 
-def _unpacked(path, again):
+def _unpacked(path):
     """Return the tensors and the facts of a file, whose checksum is right."""
     try:
         with safe_open(path, framework="pt") as content:
@@ -167,10 +159,23 @@ def _unpacked(path, again):
         rest: dict[str, Any] = {key: value for key, value in facts.items() if key != "sha256"}
         found = _digest(tensors, rest)
     except (KeyError, OSError, RecursionError, SafetensorError, TypeError, ValueError):
-        raise ValueError(f"{display_path(path)} is damaged: {again}") from None
+        raise ValueError("it is damaged") from None
     if stated != found:
-        raise ValueError(f"{display_path(path)} is damaged, its checksum is wrong: {again}")
+        raise ValueError("it is damaged, its checksum is wrong")
     return tensors, facts
+
+
+def _reader(model, tensors, content):
+    """Return the Reader of a model that gets these weights."""
+    facts = parsed(WeightFacts, content)
+    if facts.layers != str(model):
+        raise ValueError(f"it does not fit the layers of {type(model).__name__}")
+    classifier = Classifier(model.eval(), Preprocess(facts.recipe, facts.statistics))
+    if misfits := _misfits(tensors, classifier):
+        raise ValueError(f"it lacks, or has too much or in another form: {misfits[0]}")
+    detector = MahalanobisDetector(*(tensors.pop(part) for part in PARTS), facts.limit)
+    model.load_state_dict(tensors)
+    return Reader(model, classifier.preprocess, detector)
 
 
 def _misfits(tensors, classifier):

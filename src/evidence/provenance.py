@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
@@ -120,7 +121,7 @@ def git_commit() -> str:
         return "unknown"
 
 
-def cure(path) -> str:
+def cure(path: str | Path) -> str:
     """Say how to come by a good copy of a file: from git where that has one."""
     try:
         git("ls-files", "--error-unmatch", "--", str(path))

@@ -1,7 +1,6 @@
 """The files of results/ beside evidence: what was published, digits from USPS, times, a GPU; with their readers."""
 
 import functools
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -15,20 +14,13 @@ from src.checked import (
     Seed,
     Several,
     checked,
-    parsed,
-    read_json,
     twins,
 )
-from src.evidence.provenance import Environment, cure
-from src.evidence.storage import RESULTS
+from src.evidence.provenance import Environment
+from src.evidence.storage import RESULTS, read_checked
 
 COMMON_LOOP = "the assignment's common loop"  # what benchmark.json calls that program
 Correct = Annotated[int, Field(ge=0, le=10_000)]  # of the test images
-
-
-def _read(kind, name, folder=RESULTS):
-    path = Path(folder) / name
-    return parsed(kind, read_json(path, cure(path)), path, cure(path))
 
 
 # ---------------------------------------------------------------- published
@@ -76,7 +68,7 @@ class Published:
 @functools.cache
 def read_published() -> Published:
     """Read results/published.json. Raises ValueError for what is none."""
-    return _read(Published, "published.json")
+    return read_checked(Published, RESULTS / "published.json")
 
 
 def pareto_front(runs: list[PublishedRun]) -> list[PublishedRun]:
@@ -185,7 +177,7 @@ class Usps:
 
 def read_usps() -> Usps:
     """Read results/usps.json. Raises ValueError for what is none."""
-    return _read(Usps, "usps.json")
+    return read_checked(Usps, RESULTS / "usps.json")
 
 
 # ---------------------------------------------------------------- times
@@ -232,7 +224,7 @@ class Benchmark:
 
 def read_benchmark() -> Benchmark:
     """Read results/benchmark.json. Raises ValueError for what is none."""
-    return _read(Benchmark, "benchmark.json")
+    return read_checked(Benchmark, RESULTS / "benchmark.json")
 
 
 # ---------------------------------------------------------------- a GPU
@@ -265,4 +257,4 @@ class Gpu:
 
 def read_gpu() -> Gpu:
     """Read results/gpu.json. Raises ValueError for what is none."""
-    return _read(Gpu, "gpu.json")
+    return read_checked(Gpu, RESULTS / "gpu.json")

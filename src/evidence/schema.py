@@ -12,10 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from src import display_path
-from src.checked import Positive, Seed, Several, checked, parsed, read_json, twins
-from src.evidence.provenance import Environment, cure
-from src.evidence.storage import RESULTS, write_json
+from src.checked import Positive, Seed, Several, checked, twins
+from src.evidence.provenance import Environment
+from src.evidence.storage import RESULTS, read_checked, write_json
 from src.learn.data import DATASETS
 from src.learn.evaluation import Score
 from src.learn.networks import network_facts
@@ -230,12 +229,14 @@ def steps(folder: str | Path = RESULTS) -> list[Evidence]:
 
 def read_evidence(path: str | Path) -> Evidence:
     """Read an evidence file. Raises ValueError for what is none: the file, what is wrong in it, and what to do."""
-    path = Path(path)
-    content = read_json(path, cure(path))
-    if not isinstance(content, dict) or content.pop("schema", None) != SCHEMA:
-        raise ValueError(f"{display_path(path)} is not evidence of schema {SCHEMA}: {cure(path)}")
-    _spread(content.pop("environment", {}), content.get("arms"))
-    return parsed(Evidence, content | {"name": path.stem}, path, cure(path))
+
+    def prepared(content):
+        if not isinstance(content, dict) or content.pop("schema", None) != SCHEMA or "name" in content:
+            raise ValueError(f"it is not evidence of schema {SCHEMA}")
+        _spread(content.pop("environment", {}), content.get("arms"))
+        return content | {"name": Path(path).stem}
+
+    return read_checked(Evidence, path, prepared)
 
 
 def _spread(shared, arms):

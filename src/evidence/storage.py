@@ -5,11 +5,13 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from src import ROOT, display_path
+from src.checked import Kind, parsed, read_json
+from src.evidence.provenance import cure
 
 RESULTS = ROOT / "results"
 KEPT = ROOT / ".runs"  # git-ignored: runs that an execution finished or left unfinished
@@ -53,6 +55,17 @@ def write_json(path: str | Path, content: Any, one_line: Iterable[str] = ()) -> 
     for pattern in one_line:
         text = re.sub(pattern, lambda found: re.sub(r"\s+", " ", found[0]), text)
     write(path, text + "\n")
+
+
+def read_checked(kind: type[Kind], path: str | Path, prepared: Callable[[Any], Any] = lambda content: content) -> Kind:
+    """Read a JSON file as a `kind`. Raises ValueError in one sentence: file, field, what is right, value, what to do.
+
+    `prepared` makes of the file's content what the kind is made from.
+    """
+    try:
+        return parsed(kind, prepared(read_json(path)))
+    except ValueError as error:
+        raise ValueError(f"{display_path(path)}: {error}; {cure(path)}") from None
 
 
 def check_writable(folder: str | Path) -> None:
