@@ -8,7 +8,8 @@ from typing import Annotated
 import pytest
 from pydantic import Field, model_validator
 
-from src.checked import LONGEST, Positive, Several, checked, parsed, read_json, twins
+from src.checked import LONGEST, Positive, Several, checked, twins
+from src.evidence.storage import read_checked
 
 
 @checked
@@ -88,8 +89,8 @@ def test_a_number_that_is_none_is_refused(values, field, value):
 def test_a_file_is_refused_with_its_name_and_the_cure(tmp_path, values, field, value):
     path = tmp_path / "whole.json"
     path.write_text(json.dumps(values))
-    with pytest.raises(ValueError, match=f"^whole.json: {field}.*{value}.*mend it$"):
-        parsed(Whole, read_json(path, "mend it"), path, "mend it")
+    with pytest.raises(ValueError, match=f"^whole.json: {field}.*{value}.*; correct or delete it$"):
+        read_checked(Whole, path)
 
 
 def test_a_value_without_a_name_is_named_too():
@@ -121,22 +122,22 @@ def test_a_long_value_is_cut():
 def test_what_is_no_json_is_named_with_its_cure(tmp_path, content, says):
     path = tmp_path / "whole.json"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"^whole.json .*{says}.*mend it$"):
-        read_json(path, "mend it")
+    with pytest.raises(ValueError, match=rf"^whole.json: .*{says}.*; correct or delete it$"):
+        read_checked(Whole, path)
 
 
 def test_a_file_that_is_missing_or_none_is_named_with_its_cure(tmp_path):
     for name in ("missing.json", "."):
-        with pytest.raises(ValueError, match=rf"^{(tmp_path / name).name} .*mend it$"):
-            read_json(tmp_path / name, "mend it")
+        with pytest.raises(ValueError, match=rf"^{(tmp_path / name).name}: .*; correct"):
+            read_checked(Whole, tmp_path / name)
 
 
 def test_content_nested_deeper_than_is_read_is_refused(tmp_path):
     """Python reads deeper than pydantic does."""
     path = tmp_path / "whole.json"
     path.write_text('{"count": ' + "[" * 500 + "]" * 500 + "}")
-    with pytest.raises(ValueError, match=r"^whole.json: \S.*mend it$"):
-        parsed(Whole, read_json(path, "mend it"), path, "mend it")
+    with pytest.raises(ValueError, match=r"^whole.json: \S.*; correct or delete it$"):
+        read_checked(Whole, path)
 
 
 def test_twins():

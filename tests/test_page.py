@@ -20,7 +20,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from src.demo import page
-from src.demo.mahalanobis import Familiarity
+from src.demo.mahalanobis import MahalanobisDetector
 from src.demo.picture import centred
 from src.demo.reader import Reader, load
 from src.evidence.storage import RESULTS
@@ -33,7 +33,7 @@ from tests.helpers import EVERYTHING
 
 DRIVER = shutil.which("chromedriver")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-KNOWN = Familiarity(torch.zeros(10, 64), torch.eye(64), 1.0)
+KNOWN = MahalanobisDetector(torch.zeros(10, 64), torch.eye(64), 1.0)
 SCHEMES = pytest.mark.parametrize("scheme", ["light", "dark"])
 WIDTHS = pytest.mark.parametrize("width", [390, 1280])
 

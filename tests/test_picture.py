@@ -13,8 +13,8 @@ from torchvision.transforms.functional import pil_to_tensor
 from src import ROOT
 from src.demo.picture import PictureError, as_mnist, density
 from src.demo.reader import load, reader_of
-from src.evidence.schema import read_named
 from src.evidence.runs import fit
+from src.evidence.schema import read_named
 from src.learn.data import load_dataset
 from src.learn.training import predict
 from src.model import Model_8

@@ -80,7 +80,7 @@ def test_what_is_no_model_is_named(weights, tmp_path, name):
 def test_weights_of_other_layers(weights, tmp_path, monkeypatch):
     monkeypatch.setattr(reader.models, "Model_8", Model_9)
     said = refusal("Model_8", tmp_path)
-    assert said.startswith("model_8.safetensors does not fit the layers of Model_8: ")
+    assert said.startswith("model_8.safetensors: it does not fit the layers of Model_9; ")
     assert said.endswith("or run notebooks/Step3.ipynb")
 
 
@@ -89,11 +89,13 @@ def test_every_bit_of_the_file_counts(weights, tmp_path):
     header = int.from_bytes(content[:8], "little") + 8
     for at in (*range(0, header, 13), *range(header, len(content), 997), len(content) - 1):
         weights.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
-        assert re.match(r"model_8.safetensors is damaged.*: correct or delete it, or run", refusal("Model_8", tmp_path))
+        assert re.match(
+            r"model_8.safetensors: it is damaged.*; correct or delete it, or run", refusal("Model_8", tmp_path)
+        )
     for cut in (0, 7, header - 3, len(content) - 5):
         weights.write_bytes(content[:cut])
         said = refusal("Model_8", tmp_path)
-        assert re.match(r"model_8.safetensors is damaged: correct or delete it, or run", said)
+        assert re.match(r"model_8.safetensors: it is damaged; correct or delete it, or run", said)
         assert "there are weights" not in said
 
 
@@ -214,7 +216,7 @@ def test_a_tensor_that_does_not_fit_is_named(weights, unpacked, tmp_path, change
     name, changed = CHANGES[change]
     repacked(weights, changed(tensors), facts)
     said = refusal("Model_8", tmp_path)
-    assert said.startswith("model_8.safetensors ")
+    assert said.startswith("model_8.safetensors: ")
     assert f": {name}; " in said
     assert said.endswith("run notebooks/Step3.ipynb")
 
@@ -222,16 +224,16 @@ def test_a_tensor_that_does_not_fit_is_named(weights, unpacked, tmp_path, change
 @pytest.mark.parametrize("facts", ["[]", "null", "7", "{}", "{", "[" * 100_000, '"text"', '{"sha256": null}'])
 def test_facts_that_are_none(weights, unpacked, tmp_path, facts):
     weights.write_bytes(safetensors.torch.save(unpacked[0], {"facts": facts}))
-    assert "model_8.safetensors is damaged" in refusal("Model_8", tmp_path)
+    assert "model_8.safetensors: it is damaged" in refusal("Model_8", tmp_path)
 
 
 def test_weights_of_somebody_elses_making(weights, unpacked, tmp_path):
     tensors = unpacked[0]
     weights.write_bytes(safetensors.torch.save(tensors))
-    assert "model_8.safetensors is damaged" in refusal("Model_8", tmp_path)
+    assert "model_8.safetensors: it is damaged" in refusal("Model_8", tmp_path)
     bfloat16 = {key: value.bfloat16() for key, value in tensors.items()}
     weights.write_bytes(safetensors.torch.save(bfloat16, {"facts": '{"sha256": ""}'}))
-    assert "model_8.safetensors is damaged" in refusal("Model_8", tmp_path)
+    assert "model_8.safetensors: it is damaged" in refusal("Model_8", tmp_path)
 
 
 # ---------------------------------------------------------------- what is unlike the training images

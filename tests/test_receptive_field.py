@@ -4,6 +4,7 @@ import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from torch import nn
+from torch.nn import functional as F
 
 from src.notebook import show
 from src.receptive_field import layers, receptive_field
@@ -173,8 +174,24 @@ class Own(nn.Module):
         return self.layer(self.layer(x))
 
 
+class Residual(Own):
+    def forward(self, x):
+        return x[:, :, 1:-1, 1:-1] + self.layer(x)
+
+
+class Depends(Own):
+    def forward(self, x):
+        return self.layer(x) if x.sum() > 0 else self.layer(self.layer(x))
+
+
+class Functional(Own):
+    def forward(self, x):
+        x = F.max_pool2d(F.relu(self.layer(x)), 2)
+        return F.log_softmax(self.layer(F.dropout(x, 0.1, self.training)).view(-1, 121), dim=1)
+
+
 @pytest.mark.parametrize(
-    "layer", [nn.Upsample(scale_factor=2), nn.AdaptiveAvgPool2d(2), nn.Linear(28, 28), Twice(nn.Conv2d(1, 1, 3)), Own()]
+    "layer", [nn.Upsample(scale_factor=2), nn.AdaptiveAvgPool2d(2), nn.Linear(28, 28), Residual(), Depends()]
 )
 def test_what_is_not_known_is_said_from_there_on(layer):
     known, unknown, after = layers(nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.GELU(), layer, nn.MaxPool2d(2)))
@@ -185,10 +202,26 @@ def test_what_is_not_known_is_said_from_there_on(layer):
     assert unknown.parameters == sum(p.numel() for p in layer.parameters())
 
 
-@pytest.mark.parametrize("model", [Twice(nn.Conv2d(1, 1, 3)), Own()])
+def test_a_forward_that_calls_layers_in_turn_is_a_chain():
+    once = nn.Conv2d(1, 1, 3)
+    assert (
+        receptive_field(Twice(once))
+        == receptive_field(Own())
+        == receptive_field(nn.Sequential(once, once))
+        == (5, None)
+    )
+    rows = [(r.name, r.receptive_field, r.shape, r.parameters) for r in layers(Functional())]
+    assert rows == [
+        ("Conv2d 3x3, ReLU", 3, (1, 26, 26), 10),
+        ("MaxPool2d 2x2, Dropout 0.1", 4, (1, 13, 13), 0),
+        ("Conv2d 3x3, Flatten, LogSoftmax", 8, (121,), 0),
+    ]
+
+
+@pytest.mark.parametrize("model", [Residual(), Depends()])
 def test_a_network_that_is_no_chain_is_one_unknown_layer(model):
     (layer,) = layers(model)
-    expected = type(model).__name__, None, (1, 24, 24), 10
+    expected = type(model).__name__, None, tuple(model(torch.zeros(1, 1, 28, 28)).shape[1:]), 10
     assert (layer.name, layer.receptive_field, layer.shape, layer.parameters) == expected
     assert receptive_field(model) == (None, None)
 

@@ -52,7 +52,7 @@ def test_what_is_scored_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(program, "usps", lambda: (torch.zeros(2, 1, 28, 28), labels, [1, 1]))
     monkeypatch.setattr(program, "measure_confidence", lambda *_: measured.append(1) or CONFIDENCE)
     monkeypatch.setattr(program, "entrants", lambda data: {"Model_8": ("a study", (3, 4, 5), network)})
-    monkeypatch.setattr(program, "read_usps", lambda: parsed(Usps, read(path), path, ""))
+    monkeypatch.setattr(program, "read_usps", lambda: parsed(Usps, read(path)))
     with pytest.raises(SystemExit, match="the disk is full"):
         program.main()
     trained.pop()
