@@ -1,5 +1,7 @@
 """Pictures of every kind come out as MNIST's images did, and bad ones are refused in one sentence."""
 
+import contextlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +53,7 @@ CHANGES = {
     "a palette": lambda image: picture(image, 280).convert("P"),
     "32 bit": lambda image: picture(image, 280).convert("I"),
     "16 bit": lambda image: picture(image, 280).convert("I;16").convert("I;16B"),
+    "floats of any size": lambda image: Image.fromarray((np.asarray(picture(image), np.float32) / 127.5 - 1) * 3e38),
     "in a corner of a wide sheet": lambda image: wide(ImageOps.invert(picture(image, 140)), 255),
     "white on transparent": lambda image: see_through(picture(image, 280), 255),
     "black on transparent": lambda image: see_through(picture(image, 280), 0),
@@ -83,6 +86,40 @@ def test_pictures_of_any_kind_are_read_as_the_image(digits, change):
     found = as_mnist(change(digits[0]))
     assert (found.shape, found.dtype, found.max()) == ((1, 1, 28, 28), torch.uint8, 255)
     assert read_like_the_images([change(image) for image in digits], digits) >= 19
+
+
+WHITE = {"I": np.int32(2**30), "F": np.float32(0.5), "I;16": np.uint16(2**15), "I;16B": np.array(2**15, ">u2")}
+
+
+def in_mode(mode, digit):
+    """Draw a digit in two tones: red on a blue that is as bright, or black on white where the mode has no colours."""
+    paper = np.asarray(picture(digit)) < 128
+    if mode in WHITE:
+        return Image.fromarray((paper * WHITE[mode]).astype(WHITE[mode].dtype))
+    drawn = Image.fromarray(paper)
+    if mode not in ("1", "L", "LA", "La"):
+        drawn = ImageOps.colorize(drawn.convert("L"), (200, 60, 60), (60, 110, 200))
+    if mode in ("P", "PA"):
+        drawn = drawn.convert("P", palette=Image.Palette.ADAPTIVE)
+    if mode in ("La", "RGBa"):  # Pillow makes them of these only
+        drawn = drawn.convert(mode.upper())
+    return drawn.convert(mode)
+
+
+@pytest.mark.parametrize(
+    ("like", "mode"),
+    [("L", mode) for mode in ("1", "LA", "La", *WHITE)]
+    + [("RGB", mode) for mode in ("P", "PA", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")],
+)
+def test_the_mode_of_a_picture_changes_little(tmp_path, digits, like, mode):
+    for digit in digits[:3]:
+        drawn = in_mode(mode, digit)
+        assert drawn.mode == mode
+        found = as_mnist(drawn)
+        assert (found.float() - as_mnist(in_mode(like, digit))).abs().mean() < 1
+        if mode not in ("La", "RGBa", "HSV"):  # TIFF has all others
+            drawn.save(tmp_path / "digit.tif")
+            assert torch.equal(as_mnist(tmp_path / "digit.tif"), found)
 
 
 PHOTOGRAPHS = sorted(Path(__file__).with_name("pictures").glob("*_?.jpg"))
@@ -177,34 +214,64 @@ def test_a_path_and_what_is_no_picture(tmp_path, digits):
         as_mnist(tmp_path / "text.png")
     with pytest.raises(PictureError, match=r"missing.png cannot be read .No such file or directory.: correct the path"):
         as_mnist(str(tmp_path / "missing.png"))
-    content = (tmp_path / "digit.png").read_bytes()
-    (tmp_path / "half.png").write_bytes(content[: len(content) // 2])
-    with pytest.raises(PictureError, match=r"half.png"):
-        as_mnist(tmp_path / "half.png")
 
 
-@pytest.mark.parametrize("name", ["cmyk.jpg", "cmyk.tif", "16-bit.png", "animated.gif", "animated.png"])
+@pytest.mark.parametrize("name", ["", " ", "a\0b.png", "\ud800.png", "two\nlines.png"], ids=ascii)
+def test_names_that_cannot_be_seen_are_quoted(name):
+    with pytest.raises(PictureError, match=rf"^{re.escape(repr(name))} .*: correct the path") as error:
+        as_mnist(name)
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "name", ["cmyk.jpg", "cmyk.tif", "16-bit.png", "animated.gif", "animated.png", "palette.gif", "palette.png"]
+)
 def test_files_of_every_kind_are_read(tmp_path, digits, name):
     dark = ImageOps.invert(picture(digits[0]))
-    kind = {"c": dark.convert("CMYK"), "1": Image.fromarray(np.asarray(dark).astype(np.uint16) * 257), "a": dark}
+    kind = {
+        "c": dark.convert("CMYK"),
+        "1": Image.fromarray(np.asarray(dark).astype(np.uint16) * 257),
+        "a": dark,
+        "p": dark.convert("P"),
+    }
     more = {"save_all": True, "append_images": [picture(digits[1])]} if name.startswith("animated") else {}
+    if name.startswith("palette"):
+        more = {"transparency": 255}  # the paper
     kind[name[0]].save(tmp_path / name, **more)  # the first picture of an animation counts
     assert read_like_the_images([tmp_path / name], digits[:1]) == 1
 
 
-def test_files_that_cannot_be_read_are_named(tmp_path, digits):
-    picture(digits[0]).save(tmp_path / "half.jpg")
-    content = (tmp_path / "half.jpg").read_bytes()
-    (tmp_path / "half.jpg").write_bytes(content[: len(content) // 2])
+def test_files_that_cannot_be_read_are_named(tmp_path, monkeypatch, digits):
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", False)  # as on a machine without Ghostscript
+    for name in ("half.jpg", "half.png", "drawing.eps"):
+        picture(digits[0]).save(tmp_path / name)
+    for half in tmp_path.glob("half.*"):
+        half.write_bytes(half.read_bytes()[: half.stat().st_size // 2])
     (tmp_path / "empty.png").touch()
     (tmp_path / "folder.png").mkdir()
-    for name, says in (
-        ("half.jpg", r"cannot be read .image file is truncated .*: correct the path or file"),
-        ("empty.png", "is no image that can be read: save it as PNG or JPEG"),
-        ("folder.png", "cannot be read .Is a directory.: correct the path or file"),
+    for name, cure in (
+        ("half.jpg", "save it as PNG or JPEG"),
+        ("half.png", "save it as PNG or JPEG"),
+        ("drawing.eps", "save it as PNG or JPEG"),
+        ("empty.png", "save it as PNG or JPEG"),
+        ("folder.png", "correct the path or file"),
     ):
-        with pytest.raises(PictureError, match=rf"{name} {says}$"):
+        with pytest.raises(PictureError, match=rf"{name} .*: {cure}$") as error:
             as_mnist(tmp_path / name)
+        assert "Ghostscript" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
+def test_damaged_files_are_read_or_refused(tmp_path, digits, kind):
+    """Neither another error nor a warning comes out."""
+    ImageOps.colorize(picture(digits[0], 56), "blue", "yellow").save(tmp_path / "whole", kind)
+    content, random = np.frombuffer((tmp_path / "whole").read_bytes(), np.uint8), np.random.default_rng(0)
+    for _ in range(20):
+        damaged = content[: random.integers(1, len(content) + 1)].copy()
+        damaged[random.integers(min(len(damaged), random.choice([40, len(damaged)])), size=3)] = random.integers(256)
+        (tmp_path / "damaged").write_bytes(damaged.tobytes())
+        with contextlib.suppress(PictureError):
+            as_mnist(tmp_path / "damaged")
 
 
 @pytest.mark.slow
@@ -249,6 +316,35 @@ def test_a_picture_lies_as_its_camera_says(tmp_path, digits):
     assert torch.equal(as_mnist(tmp_path / "photo.png"), upright)
     with Image.open(tmp_path / "photo.png") as opened:
         assert torch.equal(as_mnist(opened), upright)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_lies_as_broken_metadata_says(tmp_path, digits, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture(digits[0]).save(tmp_path / "photo.png", exif=exif)
+    with Image.open(tmp_path / "photo.png") as opened:
+        upright = as_mnist(ImageOps.exif_transpose(opened))
+    assert torch.equal(as_mnist(tmp_path / "photo.png"), upright)
+    width = "0100 0002 00000001 41000000"  # a letter
+    broken = bytes.fromhex(f"{width} 0112 0003 00000001 000{orientation}0000 00000000")
+    picture(digits[0]).save(tmp_path / "photo.png", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\2" + broken)
+    assert torch.equal(as_mnist(tmp_path / "photo.png"), upright)
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.png", "photo.webp"])
+@pytest.mark.parametrize("exif", [b"no metadata", b"MM\0*\0\0\0\x08\0\2\1\0"], ids=["none", "half"])
+def test_a_picture_is_read_without_its_metadata(tmp_path, digits, name, exif):
+    picture(digits[0]).save(tmp_path / name)
+    plain = as_mnist(tmp_path / name)
+    picture(digits[0]).save(tmp_path / name, exif=b"Exif\0\0" + exif)
+    assert torch.equal(as_mnist(tmp_path / name), plain)
+
+
+def test_a_picture_of_many_pixels_is_read_without_a_warning(tmp_path, monkeypatch, digits):
+    picture(digits[0]).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 280 * 280 - 1)  # up to twice as many, Pillow only warns
+    assert torch.equal(as_mnist(tmp_path / "large.png"), as_mnist(picture(digits[0])))
 
 
 def test_what_cannot_be_read_is_refused(tmp_path, monkeypatch, digits):

@@ -7,12 +7,13 @@ MNIST's, fitted into 20 x 20 and laid on 28 x 28.
 
 import contextlib
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image
 from scipy import ndimage
 from torch.nn.functional import interpolate
 
@@ -20,6 +21,7 @@ from src.learn.images import moments
 
 BOX, SIDE = 20, 28  # pixels: MNIST's digits were fitted into 20 x 20 and laid on 28 x 28
 MOST_PIXELS = 50_000_000  # of a picture that is decoded whole: about half a gigabyte
+TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF's orientation: the Image.Transpose that sets it upright
 WORKING = 400  # pixels along the longer side: a larger picture is reduced, a smaller one enlarged
 ROUGH = 10  # working pixels to one, where ink is told from paper
 COARSE = 100  # the same where the paper is estimated
@@ -75,44 +77,57 @@ def look(picture):
 
 
 def _opened(picture):
-    """Return a picture whole and upright."""
+    """Return a picture whole and upright, as RGBA, or as F where it has more than 8 bits."""
     loaded = isinstance(picture, Image.Image)
     if not loaded and not isinstance(picture, (str, Path)):
         raise PictureError(f"a picture is a file's path or a PIL image, not {type(picture).__name__}")
-    name = "the picture" if loaded else picture
+    name = "the picture" if loaded else str(picture)
+    if not name.isprintable() or name != name.strip() or not name:
+        name = repr(name)  # only in quotes is it seen
+    if not loaded:
+        try:
+            open(picture, "rb").close()
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", "no file can have such a name")
+            raise PictureError(f"{name} cannot be read ({why}): correct the path or file") from None
     try:
-        with contextlib.nullcontext(picture) if loaded else Image.open(picture) as opened:
-            if not loaded:
-                opened.draft("RGB", (4 * WORKING, 4 * WORKING))  # a JPEG is decoded no larger than needed
-            if opened.width * opened.height > MOST_PIXELS:
-                raise Image.DecompressionBombError
-            upright = ImageOps.exif_transpose(opened)
-            upright.load()
-    except Image.DecompressionBombError:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="PIL")  # of broken metadata, or of pixels, counted here
+            with contextlib.nullcontext(picture) if loaded else Image.open(picture) as whole:
+                if not loaded:
+                    whole.draft("RGB", (4 * WORKING, 4 * WORKING))  # a JPEG is decoded no larger than needed
+                if whole.width * whole.height > MOST_PIXELS:
+                    raise Image.DecompressionBombError
+                whole.load()
+                with contextlib.suppress(Exception):  # it has no orientation, or its metadata is broken
+                    whole = whole.transpose(TURNS[whole.getexif()[ExifTags.Base.Orientation]])
+            if whole.mode in ("La", "LAB"):  # Pillow takes LAB's padding for opacity, and refuses La
+                whole = whole.convert("LA" if whole.mode == "La" else "RGB")
+            whole = whole.convert("F" if whole.mode.startswith(("I", "F")) else "RGBA")
+    except (Image.DecompressionBombError, MemoryError):
         raise PictureError(f"{name} has too many pixels: make it smaller") from None
-    except (UnidentifiedImageError, ValueError, SyntaxError, RuntimeError):
+    except Exception:  # a decoder may fail in any way
         raise PictureError(f"{name} is no image that can be read: save it as PNG or JPEG") from None
-    except OSError as error:
-        raise PictureError(f"{name} cannot be read ({error.strerror or error}): correct the path or file") from None
-    if 0 in upright.size:
+    if 0 in whole.size:
         raise PictureError("the picture has no pixels: give one with a digit on it")
-    return upright
+    return whole
 
 
 def _colours(picture):
-    """Return a picture as floats (height, width, 3) from 0 to 255 of the working size."""
-    if picture.mode.startswith(("I", "F")):  # more than 8 bits: the brightest is white
-        values = np.asarray(picture.convert("F"))
+    """Return a picture, RGBA or F, as floats (height, width, 3) from 0 to 255 of the working size."""
+    if picture.mode == "F":  # the brightest is white
+        values = np.asarray(picture)
         if not np.isfinite(values).all():
             raise PictureError("the picture has pixels that are no numbers: save it as PNG or JPEG")
-        values = values - min(values.min(), 0)
-        picture = Image.fromarray((255 * values / max(values.max(), 1e-9)).round().astype(np.uint8))
+        low, high = min(float(values.min()), 0.0), float(values.max())
+        scale = 255 / max(high - low, 1e-30)
+        picture = Image.fromarray((scale * values - scale * low).round().astype(np.uint8)).convert("RGBA")
     largest = max(picture.size)
     if largest > 2 * WORKING:
-        picture = picture.convert("RGBA").reduce(largest // WORKING)
+        picture = picture.reduce(largest // WORKING)
     factor = WORKING / max(picture.size)
     size = tuple(max(1, round(side * factor)) for side in picture.size)
-    picture = picture.convert("RGBA").resize(size, Image.Resampling.BICUBIC if factor > 1 else Image.Resampling.BOX)
+    picture = picture.resize(size, Image.Resampling.BICUBIC if factor > 1 else Image.Resampling.BOX)
     *colours, opaque = np.moveaxis(np.asarray(picture, dtype=np.float32), 2, 0)
     colours, opaque = np.stack(colours, 2), opaque[..., None] / 255
     if opaque.min() < 1:  # lay it on paper: of its own colour, or where that is ink, of the opposite one
