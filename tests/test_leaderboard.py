@@ -87,7 +87,7 @@ def said(path, monkeypatch):
 def test_what_cannot_be_checked_is_said(tmp_path, data, monkeypatch):
     monkeypatch.setattr(leaderboard, "load_dataset", lambda: data)
     path = tmp_path / "yours.json"
-    assert "yours.json is missing" in said(path, monkeypatch)
+    assert "yours.json: the file is missing" in said(path, monkeypatch)
     whole = evidence("yours", one=[HELD, HELD])
     write_evidence(replace(whole, split="validation"), path)
     assert "validation split" in said(path, monkeypatch)

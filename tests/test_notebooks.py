@@ -78,7 +78,7 @@ def test_the_same_cells_in_all():
     settings = {text.replace(", digit=digit", "").split("data = ")[0] for text in settings}
     assert len(settings) == 1  # after the imports
     order = (
-        r"# … ## Target = sys.path.insert ## Data = show_samples "
+        r"# … ## Target = sys.path.insert ## Data = show_samples (## The training loop show_loop )?"
         r"(## … show_layers (show_network )?show_summary fit_seeds )+"
         r"## What happened show_curves Below are the digits [^#]*? show_confusion show_mistakes "
         r"(## [^#]+? show_(seeds|changes|averaging|frontier|usps) )+"

@@ -25,8 +25,8 @@ from src.demo.picture import centred
 from src.demo.reader import Reader, load
 from src.evidence.storage import RESULTS
 from src.learn.data import MNIST, load_dataset
-from src.learn.images import normalise
-from src.learn.training import new_model, preprocess
+from src.learn.images import Preprocess
+from src.learn.training import Job
 from src.model import Model_5, Model_7, Model_8
 from src.receptive_field import layers
 from tests.helpers import EVERYTHING
@@ -34,6 +34,13 @@ from tests.helpers import EVERYTHING
 DRIVER = shutil.which("chromedriver")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 KNOWN = MahalanobisDetector(torch.zeros(10, 64), torch.eye(64), 1.0)
+
+
+def inputs_of(reader, images):
+    """What a network gets of images as the files have them."""
+    return reader.preprocess.normalise(reader.preprocess(images))
+
+
 SCHEMES = pytest.mark.parametrize("scheme", ["light", "dark"])
 WIDTHS = pytest.mark.parametrize("width", [390, 1280])
 
@@ -100,9 +107,9 @@ def test_its_logits_are_pytorchs(browser, readers, name, real_root):
         )
         for image in images
     ]
-    model, recipe, statistics = readers[name].model, readers[name].recipe, readers[name].statistics
+    reader = readers[name]
     with torch.no_grad():
-        expected = model(normalise(preprocess(images, recipe, statistics), statistics))
+        expected = reader.model(inputs_of(reader, images))
     found = torch.tensor(told)
     assert (found - expected).abs().max() < 1e-3
     assert torch.equal(found.argmax(1), expected.argmax(1))
@@ -131,7 +138,7 @@ def test_the_engine_needs_no_page(browser, readers, real_root):
         browser.close()
         browser.switch_to.window(ours)
     with torch.no_grad():
-        given = normalise(preprocess(images, reader.recipe, reader.statistics), reader.statistics)
+        given = inputs_of(reader, images)
         expected = reader.model(given)
     _, distances = reader.logits_and_distance(images)
     logits, chances, distance, explained = zip(*told[0], strict=True)
@@ -178,9 +185,9 @@ def test_it_reads_drawings_as_python_does(drawn, readers, name):
         images.append(centred(ink / 255))
         assert torch.equal(torch.tensor(image), images[-1].flatten().float())
         told.append(logits)
-    model, recipe, statistics = readers[name].model, readers[name].recipe, readers[name].statistics
+    reader = readers[name]
     with torch.no_grad():
-        expected = model(normalise(preprocess(torch.cat(images), recipe, statistics), statistics))
+        expected = reader.model(inputs_of(reader, torch.cat(images)))
     assert (torch.tensor(told) - expected).abs().max() < 1e-3
 
 
@@ -201,7 +208,7 @@ def test_its_arithmetic_of_a_pixel_is_the_networks(drawn, readers, name):
     drawn.execute_script("choose(arguments[0])", name)
     image = torch.tensor(drawn.execute_script("return Array.from(seen.image)")).view(1, 1, 28, 28)
     reader, random_places = readers[name], random.Random(0)
-    x = normalise(preprocess(image, reader.recipe, reader.statistics), reader.statistics)
+    x = inputs_of(reader, image)
     outputs = []
     with torch.no_grad():
         for module in modules_of(reader.model):
@@ -574,8 +581,8 @@ def test_the_networks_can_be_changed(drawn):
 
 def test_what_a_unit_sees_is_where_the_page_draws_it():
     """Change the image inside and outside the box of one unit: only inside does it matter."""
-    model = new_model(Model_8, 0).eval()
-    described = page.described(Reader(model, EVERYTHING, MNIST.statistics, KNOWN))["layers"]
+    model = Job(Model_8, None, EVERYTHING, 0).new_model().eval()
+    described = page.described(Reader(model, Preprocess(EVERYTHING, MNIST.statistics), KNOWN))["layers"]
     spatial = [layer.name for layer in layers(model)]
     assert len(described) == len(spatial)
     for number, layer in enumerate(described[:-1]):
@@ -604,7 +611,7 @@ def test_a_layer_that_it_does_not_know_is_refused():
     for model_class, layer in ((Model_7, "ReLU"), (Model_5, "Conv2d")):  # its convolutions have a bias
         teach = "teach src/demo/page/engine.js and src/demo/page.py"
         with pytest.raises(TypeError, match=rf"the page does not know {layer}\(.*\): {teach}"):
-            page.described(Reader(model_class(), EVERYTHING, MNIST.statistics, KNOWN))
+            page.described(Reader(model_class(), Preprocess(EVERYTHING, MNIST.statistics), KNOWN))
 
 
 def test_it_is_one_small_file_of_its_own(readers):

@@ -18,7 +18,7 @@ from src.demo.reader import load, reader_of
 from src.evidence.runs import fit
 from src.evidence.schema import read_named
 from src.learn.data import load_dataset
-from src.learn.training import predict
+from src.learn.training import Job
 from src.model import Model_8
 from tests.conditions import CONDITIONS, photograph
 
@@ -37,7 +37,7 @@ def read_like_the_images(pictures, images):
     """Return how many pictures Model_8 reads as it reads the images."""
     reader = load("Model_8")
     found = torch.cat([as_mnist(picture) for picture in pictures])
-    answers = [predict(reader.model, x, reader.recipe, reader.statistics).argmax(1) for x in (found, images)]
+    answers = [reader.predict(x).argmax(1) for x in (found, images)]
     return int((answers[0] == answers[1]).sum())
 
 
@@ -135,7 +135,7 @@ def test_photographs_are_read(path):
 def unseen(real_root, tmp_path_factory):
     """Return MNIST with validation images, and a Reader by Model_8's recipe that was trained without these."""
     data, arm = load_dataset(real_root, split="validation"), read_named("model_8_confirmation").arms["Model_8"]
-    trained = fit(Model_8, data, arm.recipe, 100, folder=tmp_path_factory.mktemp("runs"))
+    trained = fit(Job(Model_8, data, arm.recipe, 100), folder=tmp_path_factory.mktemp("runs"))
     return data, reader_of(trained, data.train_images, data.train_labels)
 
 

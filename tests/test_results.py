@@ -5,7 +5,6 @@ import json
 import pytest
 
 from src import ROOT
-from src.evidence import results
 from src.evidence.results import (
     Published,
     Timed,
@@ -15,7 +14,7 @@ from src.evidence.results import (
     read_published,
     read_usps,
 )
-from src.evidence.storage import RESULTS
+from src.evidence.storage import RESULTS, read_checked
 
 
 def test_published_runs_add_up():
@@ -60,7 +59,7 @@ def test_the_pareto_front_is_beaten_by_none_that_is_smaller():
 def test_a_damaged_file_is_named(tmp_path, content, says):
     (tmp_path / "published.json").write_text(content)
     with pytest.raises(ValueError, match=f"^published.json.*{says}.*correct or delete it$"):
-        results._read(Published, "published.json", tmp_path)
+        read_checked(Published, tmp_path / "published.json")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +85,7 @@ def test_one_wrong_number_is_named(tmp_path, name, read, place, value, says):
     (tmp_path / name).write_text(json.dumps(content))
     kind = type(read())  # as it is committed it is right
     with pytest.raises(ValueError, match=f"^{name}: {says}"):
-        results._read(kind, name, tmp_path)
+        read_checked(kind, tmp_path / name)
 
 
 def test_a_timed_program_has_a_count_for_each_epoch():

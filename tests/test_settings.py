@@ -277,7 +277,9 @@ def test_broken_evidence_is_found_before_hours_are_spent(tmp_path, synthetic_roo
     path_to("other", tmp_path).write_text("broken")
     settings = checked(data_dir=str(synthetic_root), results_dir=str(tmp_path))
     show.start_step(settings, ["shown"])
-    assert re.search("other.json is not JSON .*: correct", refusal(show.start_step, settings, ["shown", "other"]))
+    assert re.search(
+        "other.json: the file is no JSON .*; correct", refusal(show.start_step, settings, ["shown", "other"])
+    )
     assert re.search("none.json is missing: ", refusal(show.start_step, settings, ["none"]))
     path_to("Step2", tmp_path).write_text('{"schema": 2,')
-    assert re.search("Step2.json is not JSON .*: correct", refusal(show.start_step, settings))
+    assert re.search("Step2.json: the file is no JSON .*; correct", refusal(show.start_step, settings))

@@ -56,7 +56,7 @@ class Seen:
     image: torch.Tensor
 
 
-def as_mnist(picture):
+def as_mnist(picture: str | Path | Image.Image) -> torch.Tensor:
     """Turn a picture, a path or a PIL image, into an image as MNIST's were made: uint8 (1, 1, 28, 28), white on black.
 
     Raises PictureError for what cannot be read, or shows no single digit.
@@ -64,7 +64,7 @@ def as_mnist(picture):
     return look(picture).image
 
 
-def look(picture):
+def look(picture: str | Path | Image.Image) -> Seen:
     """Find the digit of a picture, and return what was Seen on the way. Raises PictureError."""
     colours = _colours(_opened(picture))
     raw = without_lines(density(colours))
@@ -142,7 +142,7 @@ def _colours(picture):
 # ---------------------------------------------------------------- ink
 
 
-def density(colours):
+def density(colours: np.ndarray) -> np.ndarray:
     """Return how much ink lies on each pixel of (height, width, 3): about 1 on ink, about 0 on paper.
 
     Ink may be darker or lighter than paper. Either way the other may be seen in it: the white inside of a black 0 is a
@@ -199,7 +199,7 @@ def _paper(colours, lighter):
     return ndimage.zoom(paper, zoom, order=1, mode="nearest", grid_mode=True)
 
 
-def without_lines(ink):
+def without_lines(ink: np.ndarray) -> np.ndarray:
     """Take away what is pale and runs straight across or down most of the picture: ruled and squared paper."""
     for axis in (0, 1):
         step = [1, 1]
@@ -214,7 +214,7 @@ def without_lines(ink):
     return ink
 
 
-def local_contrast(ink):
+def local_contrast(ink: np.ndarray) -> np.ndarray:
     """Divide ink by what it is around each pixel, where there is any: a blurred stroke is as dark as its crossings."""
     present = np.where(ink > FLOOR, ink, 0)
     around = ndimage.gaussian_filter(present**2, REACH) / ndimage.gaussian_filter(present, REACH).clip(1e-6)
@@ -224,7 +224,7 @@ def local_contrast(ink):
 # ---------------------------------------------------------------- marks
 
 
-def single_mark(ink, raw):
+def single_mark(ink: np.ndarray, raw: np.ndarray) -> np.ndarray:
     """Return where the one digit is, as booleans (height, width). Raises PictureError where there is none, or more.
 
     `raw` is the ink before `local_contrast`, by which faint marks are recognised.
@@ -301,7 +301,7 @@ def _belongs(box, main):
 # ---------------------------------------------------------------- the image
 
 
-def fitted(ink, kept):
+def fitted(ink: np.ndarray, kept: np.ndarray) -> torch.Tensor:
     """Fit the mark into MNIST's box, its pen as thick as MNIST's: uint8 (1, 1, 28, 28), white on black."""
     rows, columns = np.nonzero(kept.any(1))[0], np.nonzero(kept.any(0))[0]
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
@@ -315,7 +315,7 @@ def fitted(ink, kept):
     return centred((signed / unit + (target - pen) / 2 + 0.5).clip(0, 1))
 
 
-def centred(ink):
+def centred(ink: np.ndarray | torch.Tensor) -> torch.Tensor:
     """Fit ink (height, width) from 0 to 1 into the box, its centre of mass in the middle: uint8 (1, 1, 28, 28)."""
     ink = torch.as_tensor(ink, dtype=torch.float32)
     rows, columns = (torch.nonzero(ink.amax(axis) > FAINTEST).flatten() for axis in (1, 0))
@@ -332,7 +332,7 @@ def centred(ink):
     return (255 * canvas).round().to(torch.uint8)[None, None]
 
 
-def thickness(inside):
+def thickness(inside: np.ndarray) -> float:
     """Return how thick a pen drew a mark, from each pixel's distance to the mark's edge."""
     ridge = (inside == ndimage.maximum_filter(inside, 3)) & (inside > 0)
     return 2 * np.median(inside[ridge]) - 1
