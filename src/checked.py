@@ -40,7 +40,7 @@ def checked(cls: type[Kind]) -> type[Kind]:
         try:
             build(self, *values[len(names) :], **dict(zip(names, values, strict=False)), **named)
         except ValidationError as error:
-            raise ValueError(sentence(error)) from None
+            raise ValueError(error_text(error)) from None
 
     made.__init__ = __init__
     return made
@@ -51,13 +51,13 @@ def parsed(kind: type[Kind], content: Any) -> Kind:
     try:
         return TypeAdapter(kind).validate_json(json.dumps(content))
     except ValidationError as error:
-        raise ValueError(sentence(error)) from None
+        raise ValueError(error_text(error)) from None
 
 
 def read_json(path: str | Path) -> Any:
     """Read a JSON file, in which no name stands twice. Raises ValueError with what is wrong."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_without_twins)
+        return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_without_duplicates)
     except FileNotFoundError:
         raise ValueError("the file is missing") from None
     except OSError as error:
@@ -68,7 +68,7 @@ def read_json(path: str | Path) -> Any:
         raise ValueError(f"the file is no JSON ({error})") from None
 
 
-def sentence(error: ValidationError) -> str:
+def error_text(error: ValidationError) -> str:
     """Say the first thing that pydantic found wrong: the field, what is right, and the value."""
     first = error.errors(include_url=False)[0]
     kind, value = first["type"], first["input"]
@@ -84,13 +84,13 @@ def sentence(error: ValidationError) -> str:
     return f"{name} {says}, got {written if len(written) <= LONGEST else written[:LONGEST] + '…'}".lstrip()
 
 
-def twins(values: Iterable[Item]) -> list[Item]:
+def duplicates(values: Iterable[Item]) -> list[Item]:
     """Return the values that stand there more than once."""
     seen: set[Item] = set()
     return [value for value in values if value in seen or seen.add(value)]
 
 
-def _without_twins(pairs):
-    if again := twins(name for name, _ in pairs):
+def _without_duplicates(pairs):
+    if again := duplicates(name for name, _ in pairs):
         raise ValueError(f"{again[0]!r} stands there twice")
     return dict(pairs)

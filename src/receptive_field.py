@@ -57,11 +57,10 @@ def layers(model: nn.Module) -> list[Layer]:
     A (nested) nn.Sequential is its layers, and so is a network whose own forward calls one after the other. Another one
     is a single layer, whose geometry is not known.
     """
-    x, counted = torch.zeros(1, 1, 28, 28), set()
+    image, counted = torch.linspace(0, 1, 784).view(1, 1, 28, 28), set()
     found, field, jump = [], (1, 1), (1, 1)
-    for module in _chain(copy.deepcopy(model).cpu().eval()):
-        size = tuple(x.shape[-2:])
-        x = module(x)
+    for module, given in _chain(copy.deepcopy(model).cpu().eval(), image):
+        size, x = tuple(given.shape[-2:]), module(given)
         new = set(module.parameters()) - counted
         counted |= new
         parameters = sum(p.numel() for p in new)
@@ -93,28 +92,35 @@ def receptive_field(model: nn.Module) -> tuple[int | str | None, int | str | Non
     return found[-1].receptive_field, before[0] if before else None
 
 
-def _chain(module):
+def _chain(module, x):
+    """Yield each layer of a network with its input."""
     if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
-        for child in module:
-            yield from _chain(child)
+        chain = list(module)
     elif type(module).__module__.startswith("torch."):
-        yield module
+        chain = [module]
     else:
-        yield from _called_in_turn(module)
+        chain = _called_in_turn(module, x)
+    for layer in chain:
+        if layer is module:
+            yield layer, x
+        else:
+            yield from _chain(layer, x)
+        x = layer(x)
 
 
-def _called_in_turn(module):
-    """Return the layers that a network's own forward calls, each on what the last returned, or the network itself."""
+def _called_in_turn(module, x):
+    """Return the layers that a network's own forward calls, each on what the last returned, or the network itself.
+
+    A chain is believed where it computes what the network does.
+    """
     try:
         before, *nodes, last = torch.fx.symbolic_trace(module).graph.nodes
         found = [module.get_submodule(n.target) if n.op == "call_module" else _layer_of(n) for n in nodes]
+        in_turn = all(node.all_input_nodes == [one] for one, node in itertools.pairwise((before, *nodes, last)))
+        same = in_turn and torch.equal(nn.Sequential(*found).eval()(x), module(x))
     except Exception:  # it cannot be traced, or calls what is no layer
         return [module]
-    for node in (*nodes, last):
-        if node.all_input_nodes != [before]:
-            return [module]
-        before = node
-    return found
+    return found if same else [module]
 
 
 def _layer_of(call):

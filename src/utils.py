@@ -1,4 +1,4 @@
-"""The notebooks' front door: everything that a notebook imports besides its models, and nothing else."""
+"""The notebooks' front door: what a notebook imports besides its models; `try_network` is for a network of yours."""
 
 from src.evidence.schema import Target
 from src.learn.recipe import Recipe

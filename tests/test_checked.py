@@ -8,7 +8,7 @@ from typing import Annotated
 import pytest
 from pydantic import Field, model_validator
 
-from src.checked import LONGEST, Positive, Several, checked, twins
+from src.checked import LONGEST, Positive, Several, checked, duplicates
 from src.evidence.storage import read_checked
 
 
@@ -141,5 +141,5 @@ def test_content_nested_deeper_than_is_read_is_refused(tmp_path):
 
 
 def test_twins():
-    assert twins([3, 1, 3, 2, 1, 3]) == [3, 1, 3]
-    assert twins("abc") == []
+    assert duplicates([3, 1, 3, 2, 1, 3]) == [3, 1, 3]
+    assert duplicates("abc") == []

@@ -13,7 +13,7 @@ import torch
 from torchvision.datasets import MNIST
 
 from src import ROOT
-from src.learn.data import DATASETS, FILES, DataError, DataSet, load_dataset, raw_folder, torchvision_root
+from src.learn.data import DATASETS, FILES, DataError, DataSetSpec, load_dataset, raw_folder, torchvision_root
 from src.learn.data import MNIST as OURS
 from src.learn.images import Statistics, measure_statistics
 from tests.helpers import write_idx, write_synthetic_mnist
@@ -62,7 +62,7 @@ def test_another_data_set_is_one_entry(tmp_path, monkeypatch):
     write_synthetic_mnist(tmp_path, train=10_020, test=10)
     folder = (tmp_path / "MNIST").rename(tmp_path / "Letters") / "raw"
     (folder / "SHA256SUMS").unlink()
-    letters = DataSet(
+    letters = DataSetSpec(
         source=type("Letters", (MNIST,), {}),
         sha256=tuple(hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES),
         statistics=Statistics(mean=0.2, std=0.3, ink_x=4.0, ink_y=5.0),

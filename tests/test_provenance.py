@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from src.evidence import provenance
-from src.evidence.provenance import cure, differing, environment, identity, meaning
+from src.evidence import git, provenance
+from src.evidence.git import remedy
+from src.evidence.provenance import differing, environment, identity, meaning
 from src.evidence.schema import read_evidence, write_evidence
 from src.learn.data import load_dataset
 from src.learn.networks import named
@@ -25,7 +26,7 @@ RECIPE = Recipe(epochs=2, batch_size=100)
 # ---------------------------------------------------------------- the commit and the cure
 
 
-SAY_COMMIT = [sys.executable, "-c", "from src.evidence.provenance import git_commit; print(git_commit())"]
+SAY_COMMIT = [sys.executable, "-c", "from src.evidence.git import git_commit; print(git_commit())"]
 
 
 def commit_all(folder):
@@ -59,7 +60,7 @@ def repository(tmp_path, monkeypatch):
     """Return a folder whose files are committed, in place of the checkout."""
     write_evidence(evidence(Model_7=[HELD]), tmp_path / "results" / "Step1.json")
     commit_all(tmp_path)
-    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    monkeypatch.setattr(git, "ROOT", tmp_path)
     return tmp_path
 
 
@@ -81,7 +82,7 @@ def test_a_damaged_file_that_is_committed_can_be_restored(repository, damage):
 def test_one_that_is_not_committed_cannot(repository, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "Step1.json"
     for path in (repository / "results" / "new.json", elsewhere):
-        assert cure(path) == "correct the name"  # there is no such file
+        assert remedy(path) == "correct the name"  # there is no such file
         path.write_text("{}")
         with pytest.raises(ValueError, match=rf"^{path.name}\b.*correct or delete it$") as error:
             read_evidence(path)

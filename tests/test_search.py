@@ -7,7 +7,7 @@ import pytest
 
 from src.evidence.schema import Choices, Evidence, Search, read_evidence, write_evidence
 from src.learn.recipe import Recipe
-from src.studies.search import recipe_of, search
+from src.studies.search import recipe_of, run_search
 from tests.helpers import HELD, evidence, finished, write_synthetic_mnist
 
 SPACE = {
@@ -66,4 +66,4 @@ def test_a_search_is_evidence_and_a_second_one_repeats_it(command, tmp_path):
 def test_a_file_that_declares_no_search(tmp_path):
     path = write_evidence(evidence("a", Model_7=[HELD]), tmp_path / "a.json")
     with pytest.raises(ValueError, match=r"a\.json declares no search: give it one"):
-        search(path)
+        run_search(path)

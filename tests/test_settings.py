@@ -20,7 +20,7 @@ from src.learn.recipe import Recipe
 from src.learn.training import Job
 from src.model import Model_8
 from src.notebook import show
-from src.notebook.settings import check_parameters, results_folder
+from src.notebook.settings import check_parameters, check_replaceable, results_folder
 from src.report import figures
 from tests.helpers import HELD, arm, evidence, history, run
 
@@ -159,6 +159,13 @@ def somebodys(folder, name):
     return path
 
 
+def accepted(settings, data):
+    """Return where results go, as a notebook finds it out before any training."""
+    folder = results_folder(settings, data)
+    check_replaceable(folder, settings, data)
+    return folder
+
+
 NAMES = (
     "try.html", "overview.png", "overview_dark.png", "photograph.png", "reading.png", "reading_dark.png", "Step1.png",
     "Step1.json", "model_8.safetensors",
@@ -169,27 +176,27 @@ NAMES = (
 def test_a_file_of_somebodys_own_is_refused_and_untouched(data, tmp_path, name):
     path = somebodys(tmp_path, name)
     before = path.read_bytes()
-    said = refusal(results_folder, checked(results_dir=str(tmp_path)), data)
+    said = refusal(accepted, checked(results_dir=str(tmp_path)), data)
     assert name in said
     assert "correct or delete it" in said or "name another folder" in said
     assert path.read_bytes() == before
     path.write_bytes(b"")
-    assert name in refusal(results_folder, checked(results_dir=str(tmp_path)), data)
+    assert name in refusal(accepted, checked(results_dir=str(tmp_path)), data)
     path.unlink()
     path.mkdir()
-    assert name in refusal(results_folder, checked(results_dir=str(tmp_path)), data)
+    assert name in refusal(accepted, checked(results_dir=str(tmp_path)), data)
 
 
 def test_a_figure_of_another_program_with_matplotlib_is_somebodys_own(data, tmp_path):
     Figure().savefig(tmp_path / "overview.png")
-    assert "overview.png" in refusal(results_folder, checked(results_dir=str(tmp_path)), data)
+    assert "overview.png" in refusal(accepted, checked(results_dir=str(tmp_path)), data)
 
 
 def test_files_that_no_notebook_writes_do_no_harm(data, tmp_path):
     for name in ("my.png", "bert.safetensors", "index.html", "notes.json"):
         somebodys(tmp_path, name)
-    assert results_folder(checked(results_dir=str(tmp_path)), data) == tmp_path
-    assert results_folder(checked(results_dir=str(tmp_path / "new")), data) == tmp_path / "new"
+    assert accepted(checked(results_dir=str(tmp_path)), data) == tmp_path
+    assert accepted(checked(results_dir=str(tmp_path / "new")), data) == tmp_path / "new"
 
 
 def test_what_our_own_code_wrote_is_accepted(data, tmp_path):
@@ -206,7 +213,7 @@ def test_what_our_own_code_wrote_is_accepted(data, tmp_path):
         for name in ("overview", "reading", "photograph", "Step1"):
             figures.save_picture(picture, tmp_path / "out" / f"{name}.png")
         assert {path.name for path in (tmp_path / "out").iterdir()} == set(NAMES)
-        assert results_folder(settings, data) == tmp_path / "out"
+        assert accepted(settings, data) == tmp_path / "out"
 
 
 def test_the_committed_files_are_our_own(data, tmp_path):
@@ -215,7 +222,7 @@ def test_the_committed_files_are_our_own(data, tmp_path):
         if path.name in NAMES and path.suffix != ".json":
             (tmp_path / path.name).write_bytes(path.read_bytes())
     assert len(list(tmp_path.iterdir())) == len(NAMES) - 1
-    assert results_folder(checked(results_dir=str(tmp_path)), data) == tmp_path
+    assert accepted(checked(results_dir=str(tmp_path)), data) == tmp_path
 
 
 def step_of(folder, epochs=2, images=600, seeds=1):
@@ -250,17 +257,17 @@ def test_fuller_runs_are_not_replaced(data, tmp_path, there, refused):
     before, settings = path.read_bytes(), checked(epochs=2, n_seeds=2, results_dir=str(tmp_path))
     assert len(data.train_images) == 600
     if refused:
-        said = refusal(results_folder, settings, data)
+        said = refusal(accepted, settings, data)
         assert "Step3.json" in said
         assert "name another folder" in said
     else:
-        assert results_folder(settings, data) == tmp_path
+        assert accepted(settings, data) == tmp_path
     assert path.read_bytes() == before
 
 
 def test_a_step_without_runs_is_replaced(data, tmp_path):
     write_evidence(Evidence("Step3", {"Model_7": arm()}, (0,)), path_to("Step3", tmp_path))
-    assert results_folder(checked(results_dir=str(tmp_path)), data) == tmp_path
+    assert accepted(checked(results_dir=str(tmp_path)), data) == tmp_path
 
 
 def test_all_is_refused_before_anything_is_written(synthetic_root, tmp_path):

@@ -21,7 +21,7 @@ from src.evidence.storage import unseal
 from src.learn.recipe import Recipe
 from src.studies import cluster
 from src.studies import run as runner
-from src.studies.run import MOST_SEEDS, seeds_of
+from src.studies.command import MOST_SEEDS, seeds_of
 from tests.helpers import ENVIRONMENT, HELD, LOST, arm, finished, run
 
 SMALL = Recipe(epochs=6, batch_size=50)

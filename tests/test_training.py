@@ -88,7 +88,9 @@ def test_resumed_run_equals_the_uninterrupted_one(data):
             kept = copy.deepcopy(reached.state_dict())  # what is saved goes on changing
     torch.rand(7)  # the random stream has moved on since
     seen = []
-    (resumed,) = train_epochs(job, state=kept, progress=lambda history, epochs: seen.append(epochs))
+    state = TrainState(job)
+    state.load_state_dict(kept)
+    (resumed,) = train_epochs(job, state, progress=lambda history, epochs: seen.append(epochs))
     assert 2 < min(seen) <= max(seen) == 3  # only the epoch that was lost
     assert timeless(resumed.history) == timeless(reached.history)
     assert same_weights(resumed.model, reached.model)
@@ -124,7 +126,7 @@ def test_an_epoch_takes_any_batches_and_any_logits(data):
     parts = slice(0, 32), slice(32, 40), slice(500, 564)
     batches = [(data.train_images[part] / 255, data.train_labels[part].flip(0)) for part in parts]
     calls = []
-    losses, right = train_epoch(
+    losses, sizes, right = train_epoch(
         state, iter(batches), recipe, lambda model, images: model(images) / 2, lambda: calls.append(state.step)
     )
     expected, expected_right = [], 0
@@ -139,6 +141,20 @@ def test_an_epoch_takes_any_batches_and_any_logits(data):
     assert torch.allclose(losses, torch.stack(expected), atol=1e-5)
     assert right == expected_right
     assert calls == [1, 2, 3]
+    assert sizes == [32, 8, 64]
+
+
+def test_targets_may_be_probabilities(data):
+    """As mixup gives them: those of one class alone train like the class."""
+    states = [TrainState(Job(Model_8, data, Recipe(batch_size=300), 0)) for _ in range(2)]
+    images, labels = data.train_images[:50] / 255, data.train_labels[:50]
+    found = [
+        train_epoch(state, [(images, targets)], Recipe(), lambda model, x: model(x), lambda: None)
+        for state, targets in zip(states, (labels, F.one_hot(labels, 10).float()), strict=True)
+    ]
+    assert torch.allclose(found[0][0], found[1][0])
+    assert found[0][2] == found[1][2]
+    assert same_weights(states[0].model, states[1].model)
     for mine, theirs in zip(state.model.parameters(), plain.parameters(), strict=True):
         assert torch.allclose(mine, theirs, atol=1e-4)
 

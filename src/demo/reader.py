@@ -18,14 +18,14 @@ from src import model as models
 from src.checked import Seed, checked, parsed
 from src.demo.mahalanobis import MahalanobisDetector, fitted_detector, logits_and_activity
 from src.demo.picture import as_mnist
-from src.evidence.provenance import cure
+from src.evidence.git import remedy
 from src.evidence.runs import Trained
 from src.evidence.storage import RESULTS, write
 from src.learn.evaluation import Classifier
 from src.learn.images import Preprocess, Statistics
 from src.learn.recipe import Recipe
 
-PARTS = "means", "whitening"  # of a MahalanobisDetector, which lie beside the weights
+DETECTOR_TENSORS = "means", "whitening"  # of a MahalanobisDetector, which lie beside the weights
 
 
 class UnlikeMNIST(UserWarning):
@@ -99,7 +99,7 @@ def reader_of(trained: Trained, images: torch.Tensor, labels: torch.Tensor) -> R
 def save_weights(trained: Trained, reader: Reader, folder: str | Path) -> Path:
     """Write the weights of a Trained network, what they reach, and its Reader's detector; return the path."""
     last = trained.run.history[-1]
-    tensors = trained.model.state_dict() | {name: getattr(reader.detector, name) for name in PARTS}
+    tensors = trained.model.state_dict() | {name: getattr(reader.detector, name) for name in DETECTOR_TENSORS}
     facts = WeightFacts(
         model=trained.network,
         layers=str(trained.model),
@@ -146,7 +146,7 @@ def load(name: str, folder: str | Path = RESULTS) -> Reader:
     try:
         return _reader(getattr(models, name)(), *_unpacked(path))
     except ValueError as error:
-        raise ValueError(f"{display_path(path)}: {error}; {cure(path)}, or run notebooks/Step3.ipynb") from None
+        raise ValueError(f"{display_path(path)}: {error}; {remedy(path)}, or run notebooks/Step3.ipynb") from None
 
 
 def _unpacked(path):
@@ -173,7 +173,7 @@ def _reader(model, tensors, content):
     classifier = Classifier(model.eval(), Preprocess(facts.recipe, facts.statistics))
     if misfits := _misfits(tensors, classifier):
         raise ValueError(f"it lacks, or has too much or in another form: {misfits[0]}")
-    detector = MahalanobisDetector(*(tensors.pop(part) for part in PARTS), facts.limit)
+    detector = MahalanobisDetector(*(tensors.pop(part) for part in DETECTOR_TENSORS), facts.limit)
     model.load_state_dict(tensors)
     return Reader(model, classifier.preprocess, detector)
 

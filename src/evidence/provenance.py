@@ -4,11 +4,9 @@ import ast
 import hashlib
 import inspect
 import json
-import os
 import platform
-import subprocess
+import textwrap
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
@@ -17,12 +15,17 @@ from pydantic import Field
 
 from src import ROOT
 from src.checked import Positive, checked
+from src.evidence.git import git_commit
 from src.learn.data import Data
 from src.learn.evaluation import fastest_precision
 from src.learn.training import Job
 
 LEARN = ROOT / "src" / "learn"
-OWN = ("data", "networks", "recipe")  # of learn/: what the data, the network and the recipe of a run say themselves
+NOT_DECIDING = (
+    "data",
+    "networks",
+    "recipe",
+)  # of learn/: what the data, the network and the recipe of a run say themselves
 
 
 @checked
@@ -77,7 +80,7 @@ def meaning(source: str) -> str:
 
 
 def _code():
-    deciding = [path for path in sorted(LEARN.glob("*.py")) if path.stem not in OWN]
+    deciding = [path for path in sorted(LEARN.glob("*.py")) if path.stem not in NOT_DECIDING]
     trees = "".join(meaning(path.read_text(encoding="utf-8")) for path in deciding)
     return hashlib.sha256(trees.encode()).hexdigest()
 
@@ -89,43 +92,18 @@ CODE = _code()
 def identity(job: Job) -> str:
     """Return the hash by which a job's kept run is known.
 
-    It is of the code that decides a run, the network as torch prints it, the recipe's fields that are not the default,
-    the seed and the data: a new field of Recipe that is off leaves kept runs what they are.
+    It is of the code that decides a run, the network as torch prints it and the classes that are not torch's own, the
+    recipe's fields that are not the default, the seed and the data: a new field of Recipe that is off leaves kept runs
+    what they are.
     """
     with torch.random.fork_rng(devices=[]):
         model = job.network()
-    own = {type(module) for module in model.modules() if not type(module).__module__.startswith("torch.")}
-    forwards = sorted(inspect.getsource(c.forward) for c in own if c.forward is not torch.nn.Sequential.forward)
+    own = {kind for module in model.modules() for kind in type(module).__mro__ if _is_own(kind)}
+    sources = sorted(meaning(textwrap.dedent(inspect.getsource(kind))) for kind in own)
     data = job.data.sha256, asdict(job.data.statistics)
-    facts = [CODE, str(model), forwards, job.recipe.changed(), job.seed, *data]
+    facts = [CODE, str(model), sources, job.recipe.changed(), job.seed, *data]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
 
 
-def git(*words: str) -> str:
-    """Return what git says of this checkout. Raises OSError without git, CalledProcessError where it fails."""
-    command = ["git", "--git-dir", ROOT / ".git", *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True).stdout.strip()
-
-
-def git_commit() -> str:
-    """Name the commit of src/, with "-dirty" behind it where a file of src/ differs; "unknown" outside a checkout.
-
-    A copy without its own .git inside another repository must not be taken for that repository's. MNIST_COMMIT names
-    the commit where only src/ was sent, as to the machines of a cluster.
-    """
-    if sent := os.environ.get("MNIST_COMMIT"):
-        return sent
-    try:
-        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", "src") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def cure(path: str | Path) -> str:
-    """Say how to come by a good copy of a file: from git where that has one."""
-    try:
-        git("ls-files", "--error-unmatch", "--", str(path))
-        name = os.path.relpath(path, ROOT)
-        return f"correct it, or `git restore {name}` brings back the committed one"
-    except (OSError, ValueError, subprocess.CalledProcessError):
-        return "correct or delete it" if os.path.lexists(path) else "correct the name"
+def _is_own(kind):
+    return kind is not object and not kind.__module__.startswith("torch.")

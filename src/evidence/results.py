@@ -14,9 +14,10 @@ from src.checked import (
     Seed,
     Several,
     checked,
-    twins,
+    duplicates,
 )
 from src.evidence.provenance import Environment
+from src.evidence.schema import Target
 from src.evidence.storage import RESULTS, read_checked
 
 COMMON_LOOP = "the assignment's common loop"  # what benchmark.json calls that program
@@ -53,7 +54,8 @@ class PublishedRun:
     @property
     def keeps_to_the_assignment(self) -> bool:
         """Say whether its log shows fewer than 8,000 parameters and at most 15 epochs."""
-        return self.parameters < 8000 and self.accuracies is not None and len(self.accuracies) <= 15
+        ours = self.parameters <= Target.max_parameters
+        return ours and self.accuracies is not None and len(self.accuracies) <= Target.max_epochs
 
 
 @checked
@@ -151,7 +153,7 @@ class Usps:
     def _adds_up(self):
         images = self.images.train + self.images.test
         for name, arm in self.arms.items():
-            if again := twins(run.seed for run in arm.runs):
+            if again := duplicates(run.seed for run in arm.runs):
                 raise ValueError(f"arms.{name} has seed {again[0]} twice: leave one out")
             if {len(row) for row in arm.confusion} != {len(arm.confusion)}:
                 raise ValueError(f"arms.{name}.confusion must have as many columns as rows")

@@ -69,18 +69,17 @@ def keep(trained: Trained, job: Job, folder: str | Path = KEPT) -> None:
 
 def _train(store, job, progress):
     """Train from the latest checkpoint on, keep one after each epoch and in the end the finished run; return that."""
-    made_with, state = environment(job.data), None
+    made_with, state = environment(job.data), TrainState(job)
     if checkpoint := store.checkpoint(made_with):
-        made_with, state = Environment(**checkpoint["environment"]), checkpoint["state"]
-        reached = TrainState(job)
-        reached.load_state_dict(state)  # where that was the last epoch, nothing is left to train
-    for reached in train_epochs(job, state=state, progress=progress):
+        made_with = Environment(**checkpoint["environment"])
+        state.load_state_dict(checkpoint["state"])
+    for _ in train_epochs(job, state, progress=progress):
         # On a GPU there is no going on: only the processor's random stream is put back, not a GPU's.
         if job.data.train_images.device.type == "cpu":
-            store.keep_checkpoint({"environment": asdict(made_with), "state": reached.state_dict()})
-    found = Classifier(reached.evaluated_model(), job.preprocess)
+            store.keep_checkpoint({"environment": asdict(made_with), "state": state.state_dict()})
+    found = Classifier(state.evaluated_model().eval(), job.preprocess)
     train_score = score(found.predict(job.data.train_images), job.data.train_labels)
-    payload = _payload(found.model, Run(job.seed, tuple(reached.history), made_with, train_score))
+    payload = _payload(found.model, Run(job.seed, tuple(state.history), made_with, train_score))
     store.keep_finished(payload)
     return payload
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from src.checked import Positive, Seed, Several, checked, twins
+from src.checked import Positive, Seed, Several, checked, duplicates
 from src.evidence.provenance import Environment
 from src.evidence.storage import RESULTS, read_checked, write_json
 from src.learn.data import DATASETS
@@ -45,6 +45,11 @@ class Target:
     max_epochs: Positive = 15
     max_parameters: Positive | None = 7999
 
+    @property
+    def percent(self) -> float:
+        """The accuracy in percent, as all others are."""
+        return 100 * self.accuracy
+
     def met_by(self, run: "Run", parameters: int) -> bool:
         """Return whether a run meets the target; one shorter than `last_epochs` does not."""
         if not self.last_epochs <= len(run.history) <= self.max_epochs:
@@ -56,7 +61,7 @@ class Target:
     def __str__(self):
         budget = "any number of" if self.max_parameters is None else f"at most {self.max_parameters:,}"
         which = "the final epoch" if self.last_epochs == 1 else f"each of the last {self.last_epochs} epochs"
-        return f"at least {100 * self.accuracy:.2f} % in {which}, at most {self.max_epochs} epochs, {budget} parameters"
+        return f"at least {self.percent:.2f} % in {which}, at most {self.max_epochs} epochs, {budget} parameters"
 
 
 @checked
@@ -100,7 +105,7 @@ class Arm:
 
     @model_validator(mode="after")
     def _agrees_with_its_recipe(self):
-        if again := twins(run.seed for run in self.runs):
+        if again := duplicates(run.seed for run in self.runs):
             raise ValueError(f"seed {again[0]} stands there twice: leave one out")
         epochs = self.recipe.epochs
         for run in self.runs:
@@ -188,7 +193,7 @@ class Evidence:
     def _agrees_with_itself(self):
         if not (self.arms or self.search):
             raise ValueError("arms must name at least one network and its recipe")
-        if again := twins(self.seeds):
+        if again := duplicates(self.seeds):
             raise ValueError(f"seeds has {again[0]} twice: leave one out")
         if self.chosen and self.chosen not in self.arms:
             raise ValueError(f"chosen must be one of the arms {', '.join(self.arms)}, got {self.chosen!r}")

@@ -3,12 +3,12 @@
 from typing import NamedTuple
 
 from src.evidence.intervals import Mean, mean_over_seeds
-from src.evidence.schema import Arm, Evidence, read_named, studies
+from src.evidence.schema import Arm, Evidence, Target, read_named, studies
 
-PARAMETERS = (700, 1000, 2000, 4000, 7999)  # at most, in at most 15 epochs
-EPOCHS = (1, 2, 3, 15)  # at most, with at most 7,999 parameters
+PARAMETERS = (700, 1000, 2000, 4000, Target.max_parameters)  # at most, in at most 15 epochs
+EPOCHS = (1, 2, 3, Target.max_epochs)  # at most, with at most 7,999 parameters
 LEAST_SEEDS = 10
-OURS = (
+OUR_STUDIES = (
     "frontier",
     "model_8_confirmation",
     "model_9_confirmation",
@@ -43,8 +43,8 @@ def entry_of(study: Evidence) -> Entry:
 
 
 def entries() -> list[Entry]:
-    """Return the Entries of all of OURS, and of all studies that were submitted, with `by`."""
-    ours = [Entry(name, arm, "", found) for name in OURS for arm, found in read_named(name).arms.items()]
+    """Return the Entries of all of OUR_STUDIES, and of all studies that were submitted, with `by`."""
+    ours = [Entry(name, arm, "", found) for name in OUR_STUDIES for arm, found in read_named(name).arms.items()]
     return ours + [entry_of(study) for study in studies() if study.by and study.split == "test"]
 
 

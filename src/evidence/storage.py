@@ -11,7 +11,7 @@ from typing import Any
 
 from src import ROOT, display_path
 from src.checked import Kind, parsed, read_json
-from src.evidence.provenance import cure
+from src.evidence.git import remedy
 
 RESULTS = ROOT / "results"
 KEPT = ROOT / ".runs"  # git-ignored: runs that an execution finished or left unfinished
@@ -65,7 +65,7 @@ def read_checked(kind: type[Kind], path: str | Path, prepared: Callable[[Any], A
     try:
         return parsed(kind, prepared(read_json(path)))
     except ValueError as error:
-        raise ValueError(f"{display_path(path)}: {error}; {cure(path)}") from None
+        raise ValueError(f"{display_path(path)}: {error}; {remedy(path)}") from None
 
 
 def check_writable(folder: str | Path) -> None:

@@ -26,7 +26,7 @@ OWN_SUMS = "SHA256SUMS"
 
 
 @dataclass(frozen=True)
-class DataSet:
+class DataSetSpec:
     """All that is to be known of a data set in MNIST's format.
 
     `source` is torchvision's class for it, which names its folder; `sha256` are the checksums of FILES, in that order:
@@ -44,7 +44,7 @@ class DataSet:
         return dict(zip(FILES, self.sha256, strict=True))
 
 
-MNIST = DataSet(
+MNIST = DataSetSpec(
     torchvision.datasets.MNIST,
     sha256=(
         "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -83,7 +83,7 @@ class Data:
 
 def load_dataset(
     root: str | Path | None = None,
-    dataset: DataSet = MNIST,
+    dataset: DataSetSpec = MNIST,
     *,
     device: str | torch.device = "cpu",
     split: str = "test",
@@ -126,7 +126,7 @@ def load_dataset(
     )  # fmt: skip
 
 
-def raw_folder(root: str | Path | None = None, dataset: DataSet = MNIST) -> Path:
+def raw_folder(root: str | Path | None = None, dataset: DataSetSpec = MNIST) -> Path:
     """Return the folder of the four files: MNIST/raw in `root`, else in what MNIST_ROOT names, else in data/.
 
     A relative folder counts from the checkout, wherever the program was started. A root that is itself MNIST/ or
@@ -150,7 +150,7 @@ def raw_folder(root: str | Path | None = None, dataset: DataSet = MNIST) -> Path
 
 
 @contextlib.contextmanager
-def torchvision_root(dataset: DataSet = MNIST) -> Iterator[str]:
+def torchvision_root(dataset: DataSetSpec = MNIST) -> Iterator[str]:
     """Yield a root for torchvision, which wants MNIST/raw in it, wherever the files are and whatever their names."""
     raw = raw_folder(dataset=dataset)
     with tempfile.TemporaryDirectory() as root:

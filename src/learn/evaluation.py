@@ -55,7 +55,7 @@ def forward(
 
 
 @torch.no_grad()
-def predict(
+def logits_of(
     model: nn.Module, images: torch.Tensor, preprocess: Preprocess, precision: torch.dtype | None = None
 ) -> torch.Tensor:
     """Return the logits (N, classes) of preprocessed images (N, 1, 28, 28), and leave the model in evaluation mode."""
@@ -86,4 +86,4 @@ class Classifier:
 
     def predict(self, images: torch.Tensor) -> torch.Tensor:
         """Return the logits (N, classes), float32, of uint8 images (N, 1, 28, 28) as they are in the files."""
-        return predict(self.model, self.preprocess(images), self.preprocess)
+        return logits_of(self.model, self.preprocess(images), self.preprocess)

@@ -21,12 +21,14 @@ Network = Callable[[], nn.Module]  # makes a network: a class, mostly
 # ---------------------------------------------------------------- names
 
 
-OWN: dict[str, Network] = {}  # a user's, by their names, as long as the program runs
+USERS: dict[str, Network] = {}  # a user's, by their names, as long as the program runs
 
 
 def register(network: Network) -> None:
-    """Let `named` find a network of the user's own."""
-    OWN[network.__name__] = network
+    """Let `named` find a network of the user's own. Raises ValueError for a name that stands for one of ours."""
+    if network.__name__ in globals() or hasattr(models, network.__name__):
+        raise ValueError(f"{network.__name__} is the name of a network here: call yours otherwise")
+    USERS[network.__name__] = network
     network_facts.cache_clear()
 
 
@@ -35,8 +37,8 @@ def named(name: str) -> Network:
 
     Raises ValueError for a name that stands for no network.
     """
-    if name in OWN:
-        return OWN[name]
+    if name in USERS:
+        return USERS[name]
     found = re.fullmatch(r"(\w+)(?:\((\d+(?:, \d+)*)\))?", name)
     made = found and (getattr(models, found[1], None) or globals().get(found[1]))
     if not (inspect.isclass(made) and issubclass(made, nn.Module) and made is not models.Chain):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from src.checked import Fraction, NotNegative, Positive, checked
+from src.checked import Count, Fraction, NotNegative, Positive, checked
 
 STRENGTHS = ("rotation", "translation", "scale", "shear", "elastic")
 
@@ -37,14 +37,14 @@ class Recipe:
     scale: Annotated[float, Field(ge=0, le=0.9)] = 0.0  # a fraction
     shear: NotNegative = 0.0  # a fraction
     elastic: NotNegative = 0.0  # pixels
-    augmentation_decay_fraction: Fraction = 0.0  # of all steps: at the end, strengths are multiplied by
+    # Over this last fraction of all steps the strengths are multiplied by the factor, in one step down
+    augmentation_decay_fraction: Fraction = 0.0
     augmentation_factor: Fraction = 0.0
     # Evaluation: an exponential moving average of weights and BatchNorm statistics in place of the last ones
     ema_decay: Annotated[float, Field(ge=0, le=0.99999)] = 0.0  # per step; 0 for no average
     ema_warmup: bool = False  # step k decays by (1 + k) / (10 + k) at most, so that the beginning is soon forgotten
-    bn_images: Annotated[int, Field(ge=0)] = (
-        0  # recompute BatchNorm's statistics from so many images without augmentation
-    )
+    # So many images without augmentation give BatchNorm's statistics anew before each score; 0 for none
+    bn_images: Count = 0
 
     @model_validator(mode="after")
     def _agrees_with_itself(self):

@@ -16,12 +16,12 @@ from torch.optim.swa_utils import update_bn
 
 from src.checked import Count, NotNegative, Positive, checked
 from src.learn.data import Data
-from src.learn.evaluation import forward, predict, score
+from src.learn.evaluation import forward, logits_of, score
 from src.learn.images import BATCH, Preprocess, augment
 from src.learn.recipe import Recipe
 from src.learn.schedules import augmentation_strengths, ema_decay, learning_rate
 
-AUGMENTATION_SEED = 2**31  # added to the seed for the augmentation's generator: more than there are seeds
+AUGMENTATION_SEED_OFFSET = 2**31  # added to the seed for the augmentation's generator: more than there are seeds
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class TrainState:
         torch.manual_seed(job.seed)  # dropout
         # On the CPU, so that neither depends on the device; two, so that the order does not depend on augmentation.
         self.order = torch.Generator().manual_seed(job.seed)
-        self.augmentation = torch.Generator().manual_seed(job.seed + AUGMENTATION_SEED)
+        self.augmentation = torch.Generator().manual_seed(job.seed + AUGMENTATION_SEED_OFFSET)
 
     def evaluated_model(self) -> nn.Module:
         """Return the averaged model, or where the recipe has none the model itself."""
@@ -126,17 +126,18 @@ def train_epoch(
     state: TrainState,
     batches: Iterable[tuple[torch.Tensor, torch.Tensor]],
     recipe: Recipe,
-    logits_of: Callable[[nn.Module, torch.Tensor], torch.Tensor],
+    forward: Callable[[nn.Module, torch.Tensor], torch.Tensor],
     after_step: Callable[[], None],
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Train for one epoch; return the loss of each step and how many images were classified correctly, as tensors.
+) -> tuple[torch.Tensor, list[int], torch.Tensor]:
+    """Train for one epoch; return the loss and the size of each batch, and how many images were classified correctly.
 
-    `batches` are images (B, 1, 28, 28) and targets (B,). Nothing here waits for a GPU.
+    `batches` are images (B, 1, 28, 28) and targets: classes (B,), or probabilities (B, classes). `forward` makes logits
+    of a model and images. Nothing here waits for a GPU.
     """
-    losses, correct = [], 0
+    losses, sizes, correct = [], [], 0
     state.model.train()
     for images, targets in batches:
-        logits = logits_of(state.model, images)
+        logits = forward(state.model, images)
         loss = F.cross_entropy(logits, targets)
         state.optimizer.zero_grad()
         loss.backward()
@@ -147,58 +148,57 @@ def train_epoch(
             update_average(state.average, state.model, ema_decay(recipe, state.step))
         state.step += 1
         losses.append(loss.detach())
-        correct += (logits.argmax(1) == targets).sum()
+        sizes.append(len(images))
+        correct += (logits.argmax(1) == (targets if targets.dim() == 1 else targets.argmax(1))).sum()
         after_step()
-    return torch.stack(losses), correct
+    return torch.stack(losses), sizes, correct
 
 
 def train_epochs(
     job: Job,
+    state: TrainState | None = None,
     *,
-    state: dict[str, Any] | None = None,
     progress: Callable[[list[EpochMetrics], float], None] | None = None,
     precision: torch.dtype | None = None,
 ) -> Iterator[TrainState]:
-    """Train a job's network and yield its TrainState after each epoch.
+    """Train a job's network and yield its TrainState after each epoch; go on from `state` where one is given.
 
     On a processor the same job, versions and thread count give the same history to the last bit, but for the seconds,
-    also when training goes on from the `state` that `TrainState.state_dict` returned earlier.
+    also when training goes on from a state that was loaded.
 
     `progress(history, epochs)` is called after each step and once more after each epoch: `epochs` are done, 2.5 in the
     middle of the third. Raises FloatingPointError, after the epoch, where a loss was not finite.
     """
     data, recipe, preprocess = job.data, job.recipe, job.preprocess
     images, eval_images = preprocess(data.train_images), preprocess(data.eval_images)
-    steps, reached = steps_of(job), TrainState(job)
-    if state:
-        reached.load_state_dict(state)
+    steps, state = steps_of(job), state or TrainState(job)
 
-    def logits_of(model, images):
+    def logits(model, images):
         return forward(model, images, preprocess, precision)
 
     def after_step():
         if progress:
-            progress(reached.history, reached.step / steps)
+            progress(state.history, state.step / steps)
 
-    while len(reached.history) < recipe.epochs:
-        epoch, started = len(reached.history) + 1, time.perf_counter()
-        batches = augmented_batches(images, data.train_labels, recipe, reached)
-        losses, correct = train_epoch(reached, batches, recipe, logits_of, after_step)
-        train_loss = _mean_loss(losses.tolist(), epoch, job)
-        evaluated = reached.evaluated_model()
+    while len(state.history) < recipe.epochs:
+        epoch, started = len(state.history) + 1, time.perf_counter()
+        batches = augmented_batches(images, data.train_labels, recipe, state)
+        losses, sizes, correct = train_epoch(state, batches, recipe, logits, after_step)
+        train_loss = _mean_loss(losses.tolist(), sizes, f"in epoch {epoch}", recipe)
+        evaluated = state.evaluated_model()
         if recipe.bn_images:
             sample = images[: recipe.bn_images].split(BATCH)
             update_bn((preprocess.normalise(batch) for batch in sample), evaluated)
         try:
-            found = score(predict(evaluated, eval_images, preprocess, precision), data.eval_labels)
+            found = score(logits_of(evaluated, eval_images, preprocess, precision), data.eval_labels)
         except FloatingPointError as error:  # the last step of an epoch can still break the weights
             raise FloatingPointError(f"{data.split}: {error} after epoch {epoch}: lower lr ({recipe.lr})") from None
         seconds = round(time.perf_counter() - started, 2)
-        trained = train_loss, int(correct), len(images)
-        reached.history.append(EpochMetrics(epoch, *trained, found.loss, found.correct, found.total, seconds))
-        yield reached
+        trained = train_loss, int(correct), sum(sizes)
+        state.history.append(EpochMetrics(epoch, *trained, found.loss, found.correct, found.total, seconds))
+        yield state
         if progress:
-            progress(reached.history, float(epoch))
+            progress(state.history, float(epoch))
 
 
 def augmented_batches(
@@ -216,16 +216,12 @@ def steps_of(job: Job) -> int:
     return math.ceil(len(job.data.train_labels) / job.recipe.batch_size)
 
 
-def _mean_loss(losses, epoch, job):
-    """Return the mean over images of the losses of an epoch's steps, the last of which may have fewer images."""
-    count, size = len(job.data.train_labels), job.recipe.batch_size
+def _mean_loss(losses, sizes, when, recipe):
+    """Return the mean over images of the losses of batches of these sizes."""
     for step, loss in enumerate(losses, 1):
         if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss} in epoch {epoch}, step {step} of {len(losses)}: lower lr ({job.recipe.lr})"
-            )
-    sizes = [*[size] * (len(losses) - 1), count - size * (len(losses) - 1)]
-    return sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / count
+            raise FloatingPointError(f"the loss is {loss} {when}, step {step} of {len(losses)}: lower lr ({recipe.lr})")
+    return sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / sum(sizes)
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

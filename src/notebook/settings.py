@@ -19,7 +19,7 @@ from src.learn.recipe import Recipe
 from src.report.figures import made_with
 
 ELSEWHERE = "name another folder, or leave results_dir empty"
-OURS = {  # how a file that a notebook writes is told from somebody's own of the same name
+WRITTEN_BY_NOTEBOOKS = {  # how a file that a notebook writes is told from somebody's own of the same name
     r"(Step\d|(overview|reading)(_dark)?|photograph)\.png": lambda path: made_with(path.read_bytes()),
     r"try\.html": page_is_ours,
     r"model_\d+\.safetensors": weights_are_ours,
@@ -108,8 +108,7 @@ def check_parameters(executed: list[str], **parameters) -> Settings:
 def results_folder(settings: Settings, data: Data) -> Path:
     """Return where this run's evidence goes: results/ for the whole recipe on the whole of MNIST, else elsewhere.
 
-    Raises ValueError when a run that is no evidence is told to write into results/, and for a folder in which it would
-    replace somebody's own files, or runs that are worth more.
+    Raises ValueError when a run that is no evidence is told to write into results/, or any into the checkout itself.
     """
     full = Recipe()
     trial = (
@@ -131,14 +130,18 @@ def results_folder(settings: Settings, data: Data) -> Path:
         return RESULTS
     if folder.exists() and any(folder.samefile(f) for f in (ROOT, *ROOT.parents)):
         raise ValueError(f"results_dir is {settings.results_dir!r}, which holds the checkout itself: {ELSEWHERE}")
-    _check_replaceable(folder, settings, data)
     return folder
 
 
-def _check_replaceable(folder, settings, data):
-    """Refuse a folder where a file of somebody's own, or a fuller run, has the name of one that will be written."""
+def check_replaceable(folder: Path, settings: Settings, data: Data) -> None:
+    """Refuse a folder where a file of somebody's own, or a fuller run, has the name of one that will be written.
+
+    What is in results/ git keeps, and what is in .runs/trial/ is no evidence. Raises ValueError.
+    """
+    if folder in (RESULTS, TRIAL):
+        return
     for path in sorted(folder.glob("*")) if folder.is_dir() else ():
-        for names, ours in OURS.items():
+        for names, ours in WRITTEN_BY_NOTEBOOKS.items():
             if re.fullmatch(names, path.name, re.IGNORECASE) and not (path.is_file() and ours(path)):
                 raise ValueError(f"{display_path(path)} was not written by these notebooks: {ELSEWHERE}")
     for name in (f"Step{k}" for k in STEPS):

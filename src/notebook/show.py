@@ -16,7 +16,8 @@ from src.demo import page
 from src.demo.picture import look
 from src.demo.reader import Reader, UnlikeMNIST, reader_of, save_weights
 from src.evidence.fingerprint import fingerprinted
-from src.evidence.provenance import environment, git_commit
+from src.evidence.git import git_commit
+from src.evidence.provenance import environment
 from src.evidence.results import read_usps
 from src.evidence.runs import Trained, fit
 from src.evidence.schema import Arm, Evidence, Target, path_to, read_named, steps, write_evidence
@@ -26,7 +27,7 @@ from src.learn.images import Preprocess, augment
 from src.learn.recipe import Recipe
 from src.learn.training import Job, train_epoch
 from src.notebook.progress import Progress
-from src.notebook.settings import Settings, results_folder
+from src.notebook.settings import Settings, check_replaceable, results_folder
 from src.report import figures, text
 from src.studies import mine
 
@@ -43,6 +44,7 @@ def start_step(settings: Settings, studies: Sequence[str] = ()) -> Data:
         settings.path("data_dir"), device=settings.torch_device, train_limit=settings.train_limit or None
     )
     folder = results_folder(settings, data)
+    check_replaceable(folder, settings, data)
     check_writable(KEPT)
     check_writable(folder)
     steps(folder)  # the overview is drawn from all three

@@ -24,12 +24,12 @@ from src.receptive_field import layers
 
 INK, FAINT, SOFT = "#222222", "#777777", "#bbbbbb"
 CLEAR = "#882255"  # no model's: for a difference that is shown, a receptive field, and what others reached
-OURS = "#009e73"
+OUR_GREEN = "#009e73"
 # One colour a model in every figure, told apart by colour-blind readers within a step.
 COLOURS = {
     "Model_1": "#8c510a", "Model_2": "#e69f00", "Model_3": "#0072b2",
     "Model_4": "#999933", "Model_5": "#cc79a7", "Model_6": "#56b4e9",
-    "Model_7": "#d55e00", "Model_8": OURS, "Model_9": "#332288",
+    "Model_7": "#d55e00", "Model_8": OUR_GREEN, "Model_9": "#332288",
 }  # fmt: skip
 # Two arms of results/studies/ablation_training.json, and what a figure calls them.
 AVERAGING = {"the whole recipe": "averaged weights", "no weight averaging": "no averaging"}
@@ -137,7 +137,7 @@ def reading(panels: dict[str, np.ndarray], probabilities: list[float]) -> Figure
         axis.axis("off")
         axis.set_anchor("N")
         axis.set_title(label, fontsize=9, color=INK)
-    bars.bar(range(10), probabilities, color=OURS)
+    bars.bar(range(10), probabilities, color=OUR_GREEN)
     bars.spines[["top", "right", "left"]].set_visible(False)
     bars.set_xticks(range(10))
     bars.set_yticks([])
@@ -163,7 +163,7 @@ def mosaic(maps: np.ndarray) -> np.ndarray:
 def step_curves(step: Evidence) -> Figure:
     """Draw accuracy by epoch of each run of a step, each line with its name at its end."""
     figure, ((axis,),) = _figure(3.6)
-    target, line = step.target, 100 * step.target.accuracy
+    target, line = step.target, step.target.percent
     runs = [(name, run) for name, arm in step.arms.items() for run in arm.runs]
     last = max(len(run.history) for _, run in runs)
     ends, floor = {f"target {line:.1f} %": (line, INK)}, line
@@ -215,8 +215,12 @@ def architecture(model: nn.Module, image: torch.Tensor) -> Figure:
         field = "\N{EN DASH}" if receptive_field is None else receptive_field
         channels, height = shape[0], shape[1] if len(shape) > 1 else 1
         width = 0.4 + channels / 16
-        blocks.add_patch(Rectangle((at, -height / 2), width, height, facecolor=OURS, alpha=0.25, edgecolor=OURS))
-        blocks.text(at + width / 2, height / 2 + 0.6, f"{channels}", ha="center", va="bottom", fontsize=9, color=OURS)
+        blocks.add_patch(
+            Rectangle((at, -height / 2), width, height, facecolor=OUR_GREEN, alpha=0.25, edgecolor=OUR_GREEN)
+        )
+        blocks.text(
+            at + width / 2, height / 2 + 0.6, f"{channels}", ha="center", va="bottom", fontsize=9, color=OUR_GREEN
+        )
         short = name.replace("Conv2d", "conv").replace("MaxPool2d", "pool").replace("GlobalAvgPool", "average")
         ticks.append((at + width / 2, f"{short}\n{height}\N{MULTIPLICATION SIGN}{height}\n{field}"))
         at += max(width + 0.75, 1.8)  # room for the label of a thin one
@@ -274,7 +278,7 @@ def usps(accuracies: dict[str, list[float]], arm: UspsArm, confidence: Confidenc
     mistakes.set(xlabel=f"read as (mistakes of {confidence.network},\nmean of its runs)", ylabel="digit")
 
     answered = np.array(confidence.answered)
-    for (name, counts), colour, line in zip(confidence.wrong.items(), (OURS, CLEAR), ("-", "--"), strict=True):
+    for (name, counts), colour, line in zip(confidence.wrong.items(), (OUR_GREEN, CLEAR), ("-", "--"), strict=True):
         silent.plot(100 * answered / answered.max(), 100 * np.array(counts) / answered, line, color=colour, label=name)
     kept = confidence.without_warning
     at = 100 * kept.answered / answered.max(), 100 * kept.wrong / kept.answered
@@ -336,7 +340,7 @@ def overview(steps: list[Evidence]) -> Figure:
                 axis.scatter([at + 0.22], [rebuilt[name].best], s=42, marker="D", facecolors="none", edgecolors=INK)
             count = arm.parameters
             ticks.append(f"{name}\n{count / 1e6:.1f} M" if count > 1e6 else f"{name}\n{count:,}")
-        line = 100 * evidence.target.accuracy
+        line = evidence.target.percent
         axis.hlines(line, first - 0.5, len(ticks) - 0.5, color=INK, linewidth=1, linestyle="--")
         if first:
             axis.axvline(first - 0.5, color=SOFT, linewidth=0.8)
@@ -362,7 +366,7 @@ def strip(evidence: Evidence) -> Figure:
     arms, target, at = evidence.arms, evidence.target, 0
     figure, ((axis,),) = _figure(2.4, width=NARROW) if len(arms) == 1 else _figure(3.8)
     gap = max(2, max(len(arm.runs) for arm in arms.values()) // 5)
-    line, count = 100 * target.accuracy, target.last_epochs
+    line, count = target.percent, target.last_epochs
     which, verb = (f"each of the last {count} epochs", "hold") if count > 1 else ("the final epoch", "reach")
     for name, arm in arms.items():
         first = at
@@ -411,8 +415,8 @@ def epoch_by_epoch(evidence: Evidence, labels: dict[str, str]) -> Figure:
     """
     target = evidence.target
     figure, ((axis,),) = _figure(3.2, width=NARROW)
-    line = 100 * target.accuracy
-    for (name, label), colour in zip(labels.items(), (OURS, CLEAR), strict=False):
+    line = target.percent
+    for (name, label), colour in zip(labels.items(), (OUR_GREEN, CLEAR), strict=False):
         arm = evidence.arms[name]
         values = np.array([[epoch.accuracy for epoch in run.history] for run in arm.runs])
         numbers = range(1, values.shape[1] + 1)
@@ -468,7 +472,7 @@ def forest(evidence: Evidence) -> Figure:
     axis.set_xlabel(
         f"final {evidence.split} accuracy minus that of \N{LEFT DOUBLE QUOTATION MARK}{baseline}"
         f"\N{RIGHT DOUBLE QUOTATION MARK}, points\n({seeds_text(first.finals)}, paired; 95 % intervals; "
-        f"a run holds if each of its last {target.last_epochs} epochs has {100 * target.accuracy:.1f} %)"
+        f"a run holds if each of its last {target.last_epochs} epochs has {target.percent:.1f} %)"
     )
     axis.grid(axis="x", alpha=0.25)
     return figure
@@ -476,7 +480,7 @@ def forest(evidence: Evidence) -> Figure:
 
 def frontier(evidence: Evidence) -> Figure:
     """Draw accuracy against parameters: the mean of our runs, and the best epochs of public runs."""
-    line = 100 * evidence.target.accuracy
+    line = evidence.target.percent
     figure, ((axis,),) = _figure(5.4, width=NARROW)
 
     found = read_published().runs

@@ -5,6 +5,7 @@ import re
 import statistics
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from torch import nn
 
@@ -57,7 +58,7 @@ CHANGES = (
     ("ablation_network", "dropout 0.1"),
 )
 
-BUDGET = 8000
+BUDGET = Target.max_parameters + 1
 MOST_ROWS = 12  # of a search's trials
 
 Claim = tuple[str, Evidence, str]  # a label, a study, and the name of its arm
@@ -141,7 +142,7 @@ def card_table(step: Evidence) -> str:
     rows = [
         (
             "model", "parameters", "receptive field", "training, %", "test, %",
-            f"lowest of the last {target.last_epochs}, %", f"{100 * target.accuracy:.1f} % held", "published: best, %",
+            f"lowest of the last {target.last_epochs}, %", f"{target.percent:.1f} % held", "published: best, %",
         )
     ]  # fmt: skip
     for name, arm in step.arms.items():
@@ -169,7 +170,7 @@ def claims_of(*studies: Evidence) -> list[Claim]:
 
 def claims_table(claims: list[Claim], folder: str = RESULTS.name) -> str:
     """Write what studies found: `claims` are labels, Evidence and arms. `folder` is results/ as seen from the text."""
-    held = f"runs that hold {100 * claims[0][1].target.accuracy:.1f} % (95 % interval)"
+    held = f"runs that hold {claims[0][1].target.percent:.1f} % (95 % interval)"
     rows = [("model", "parameters", held, "mean final, %", "mean lowest, %", "lowest of all, %", "seeds")]
     for label, study, name in claims:
         arm, target = study.arms[name], study.target
@@ -188,23 +189,17 @@ def combined_table(percent: float, columns: Sequence[str], combinations: dict[st
 
     Beside and below are the four differences, bold where p < 0.05 after Bonferroni's correction for four.
     """
-    pairs = {name: [_lowest_of(*arm) for arm in arms] for name, arms in combinations.items()}
-    rows = [("mean lowest", *columns, "difference")]
-    for name, pair in pairs.items():
-        cells = (
-            f"{statistics.mean(each.values()):.3f} %, "
-            f"{of_text(sum(value >= percent for value in each.values()), len(each))} hold {percent} %"
-            for each in pair
-        )
-        rows.append((name, *cells, gap_text(paired_difference(pair[1], pair[0]), 4)))
-    below = (gap_text(paired_difference(low, high), 4) for high, low in zip(*pairs.values(), strict=True))
+    rows, lowest = [("mean lowest", *columns, "difference")], {}
+    for name, pair in combinations.items():
+        cells = []
+        for study, arm_name in pair:
+            evidence = read_named(study)
+            arm, target = evidence.arms[arm_name], replace(evidence.target, accuracy=percent / 100)
+            cells.append(f"{_mean_lowest(arm, target)} %, {held_text(arm, target)} hold {percent} %")
+            lowest.setdefault(name, []).append(arm.lowest_by_seed(target))
+        rows.append((name, *cells, gap_text(paired_difference(*reversed(lowest[name])), 4)))
+    below = (gap_text(paired_difference(low, high), 4) for high, low in zip(*lowest.values(), strict=True))
     return table(*rows, ("difference", *below, ""))
-
-
-def _lowest_of(study, name):
-    """Return each run's lowest epoch of those that count, by seed, of a study's arm."""
-    evidence = read_named(study)
-    return evidence.arms[name].lowest_by_seed(evidence.target)
 
 
 def changes_table(*studies: Evidence, only: Sequence[tuple[str, str]] = ()) -> str:
@@ -265,7 +260,7 @@ def steps_table(steps: list[Evidence]) -> str:
         link = f"[{number}](notebooks/{step.name}.ipynb)"
         for name, arm in step.arms.items():
             held = "yes" if arm.holding(target) == len(arm.runs) else "no"
-            held = f"{100 * target.accuracy:.1f} %: {held}".replace(" ", "\N{NO-BREAK SPACE}")
+            held = f"{target.percent:.1f} %: {held}".replace(" ", "\N{NO-BREAK SPACE}")
             rows.append(
                 (
                     link, name, held, accuracy_text(arm.finals.values()),

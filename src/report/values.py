@@ -6,12 +6,13 @@ that a new sentence needs gets a line in `values`.
 
 import functools
 import statistics
+from dataclasses import replace
 from typing import NamedTuple
 
 from src.evidence.intervals import fishers_p, paired_difference
 from src.evidence.results import COMMON_LOOP, Gpu, read_benchmark, read_gpu, read_published, read_usps
 from src.evidence.schema import Arm, Target, read_named
-from src.report.text import accuracy_text, held_text, interval_text, mean_of, of_text
+from src.report.text import accuracy_text, held_text, interval_text, mean_of
 
 
 class Numbers(NamedTuple):
@@ -47,8 +48,7 @@ class Numbers(NamedTuple):
 
     def holds_at(self, percent: float) -> str:
         """In how many runs another accuracy is held in the epochs that count."""
-        lowest = self.arm.lowest_by_seed(self.target).values()
-        return of_text(sum(each >= percent for each in lowest), len(lowest))
+        return held_text(self.arm, replace(self.target, accuracy=percent / 100))
 
     def test(self, epoch: int = 0) -> str:
         """The test accuracy of the first run after an epoch, by default the last, in percent."""

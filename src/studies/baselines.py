@@ -14,12 +14,12 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
-from src.learn.data import MNIST as OURS
+from src.learn.data import MNIST as MNIST_SPEC
 from src.learn.data import load_dataset, torchvision_root
 from src.learn.images import normalise
 from src.model import Model_8
 
-TO_INPUT = (transforms.ToTensor(), transforms.Normalize((OURS.statistics.mean,), (OURS.statistics.std,)))
+TO_INPUT = (transforms.ToTensor(), transforms.Normalize((MNIST_SPEC.statistics.mean,), (MNIST_SPEC.statistics.std,)))
 
 
 def common_loop(seed: int) -> Iterator[tuple[nn.Module, int]]:

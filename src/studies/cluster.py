@@ -1,6 +1,5 @@
 """Runs side by side, one to a core: by Ray, on this machine or on the cluster at RAY_ADDRESS."""
 
-import contextlib
 import logging
 import os
 import shutil
@@ -16,11 +15,11 @@ import ray
 import torch
 
 from src import ROOT
-from src.evidence.provenance import git_commit
+from src.evidence.git import git_commit
 from src.evidence.runs import Trained, fit, keep, kept_run
 from src.evidence.storage import KEPT
-from src.learn.data import DataError
 from src.learn.training import Job
+from src.studies.command import CommandError, stop
 
 THREADS = 1  # two runs with a thread each get more done than one run with two
 RETRIES = 4  # of a run whose machine is lost
@@ -34,7 +33,7 @@ ADDRESS = os.environ.get("RAY_ADDRESS") or "local"
 Key = TypeVar("Key")
 
 
-class ClusterError(RuntimeError):
+class ClusterError(CommandError):
     """Say in one sentence why no cluster could be reached."""
 
 
@@ -79,7 +78,7 @@ def _fit(job, data, folder, fresh):
 def _connect():
     """Start Ray here, or join the cluster at ADDRESS within 30 s, and send src/ to it."""
     if ADDRESS != "local":
-        _try(ADDRESS)
+        _probe(ADDRESS)
     else:
         _check_sockets()
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -98,7 +97,7 @@ def _connect():
             raise ClusterError(
                 f"Ray could not start ({reason}): wait until the machine is less busy, and start the study again"
             ) from None
-    signal.signal(signal.SIGTERM, _stop)  # Ray has set one of its own
+    signal.signal(signal.SIGTERM, stop)  # Ray has set one of its own
 
 
 def _check_sockets():
@@ -112,7 +111,7 @@ def _check_sockets():
         )
 
 
-def _try(address):
+def _probe(address):
     """Join the cluster from another process first: a dead address would hold ray.init for many minutes."""
     program = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False)"
     try:
@@ -126,20 +125,3 @@ def _try(address):
             f"RAY_ADDRESS is {address}, where no Ray cluster can be joined: correct it, start the cluster "
             "(ray start --head), or unset it to use this machine alone"
         ) from None
-
-
-@contextlib.contextmanager
-def ended_in_a_sentence(what: str) -> Iterator[None]:
-    """End the program in one sentence where `what`, a study or a search, is stopped or cannot be made."""
-    signal.signal(signal.SIGTERM, _stop)
-    try:
-        yield
-    except (ClusterError, DataError, OSError, ValueError) as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        print(f"Stopped; finished runs are kept. Start the {what} again: it resumes.", file=sys.stderr)
-        sys.exit(130)
-
-
-def _stop(*_):
-    raise KeyboardInterrupt

@@ -17,10 +17,10 @@ from scipy.stats import ttest_ind
 
 from src import ROOT
 from src.evidence.fingerprint import deviation, fingerprint
-from src.evidence.provenance import git
+from src.evidence.git import git
 from src.evidence.runs import fit
 from src.evidence.schema import Evidence, path_to, read_evidence, seeds_text
-from src.evidence.standings import LEAST_SEEDS, OURS, Entry, best, categories, entries, entry_of, qualifies
+from src.evidence.standings import LEAST_SEEDS, OUR_STUDIES, Entry, best, categories, entries, entry_of, qualifies
 from src.learn.data import DataError, load_dataset
 from src.learn.networks import named
 from src.learn.training import Job
@@ -122,7 +122,7 @@ def check(path: str | Path) -> Iterator[str]:
     if apart > allowed:
         raise ValueError(f"seed {run.seed} ended at {run.final:.2f} %, again at {again.final:.2f} %: too far apart")
     yield f"seed {run.seed} again: {again.final:.2f} %, the study has {run.final:.2f} %"
-    if not (study.by or study.name in OURS):
+    if not (study.by or study.name in OUR_STUDIES):
         yield f'{study.name} enters no category, as it is not signed: declare it with by="your name, your page"'
         return
     yield f"{entry.name}, the first arm, enters with {seeds_text(study.seeds)}:"

@@ -10,7 +10,7 @@ import importlib.util
 import inspect
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,16 +18,15 @@ import torch
 from torch import nn
 
 from src import display_path
-from src.evidence.runs import fit
-from src.evidence.schema import Arm, Evidence, Run, Target, read_named, write_evidence
+from src.evidence.runs import Trained, fit
+from src.evidence.schema import Arm, Evidence, Target, read_named, write_evidence
 from src.evidence.storage import KEPT, TRIAL, check_writable
-from src.learn.data import load_dataset
+from src.learn.data import Data, load_dataset
 from src.learn.networks import register
 from src.learn.recipe import Recipe
 from src.learn.training import EpochMetrics, Job
 from src.report import figures, text
-from src.studies.cluster import ended_in_a_sentence
-from src.studies.run import seeds_of
+from src.studies.command import ended_in_a_sentence, seeds_of
 
 RECIPES = {  # a name to a study and its arm
     "model_8": ("model_8_confirmation", "Model_8"),
@@ -58,9 +57,12 @@ def loaded(place: str) -> type[nn.Module]:
         raise NetworkError(f"{place!r} names no class in a Python file: write it as my_network.py:Net")
     if not path.is_file():
         raise NetworkError(f"{file} is no file: correct the path")
+    if path.stem in sys.modules:
+        raise NetworkError(f"{file} has the name of a Python module, {path.stem}: call the file otherwise")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module  # where its source is looked for
+    sys.path.insert(0, str(path.parent))  # what lies beside it may be imported
     try:
         spec.loader.exec_module(module)
     except Exception as error:
@@ -101,74 +103,77 @@ def check_network(network: Callable[[], nn.Module]) -> None:
         raise NetworkError(f"{name} has no weights to train: add a layer")
 
 
-def evidence_of(network: Callable[[], nn.Module], recipe: Recipe, runs: list[Run]) -> Evidence:
-    """Return the runs of a network of the user's own as evidence, by the assignment's target."""
+def try_network(
+    network: Callable[[], nn.Module],
+    data: Data,
+    recipe: Recipe,
+    seeds: Sequence[int],
+    progress_of: Callable[[str], "Lines"],
+) -> Evidence:
+    """Train a network from each seed; return the evidence, which is written to .runs/trial/ after each.
+
+    `progress_of` makes from a run's title what follows it, as Lines does. Raises NetworkError for a network whose
+    training breaks.
+    """
     register(network)
-    name = network.__name__
-    target = replace(Target(), last_epochs=min(Target.last_epochs, recipe.epochs))
-    seeds = [run.seed for run in runs]
-    return Evidence(f"mine_{name}", {name: Arm(name, recipe, runs)}, seeds, target=target)
+    name, runs = network.__name__, []
+    target = replace(Target(), last_epochs=min(Target.last_epochs, recipe.epochs), max_parameters=None)
+    for seed in seeds:
+        progress = progress_of(f"{name}, seed {seed}")
+        try:
+            trained = fit(Job(network, data, recipe, seed), progress=progress)
+        except FloatingPointError as error:
+            raise NetworkError(f"{name}, seed {seed}: {error}") from None
+        progress.finish(trained)
+        runs.append(trained.run)
+        evidence = Evidence(f"mine_{name}", {name: Arm(name, recipe, runs)}, seeds[: len(runs)], target=target)
+        write_evidence(evidence, TRIAL / f"{evidence.name}.json")
+    return evidence
 
 
-def keep_try(evidence: Evidence) -> Path:
-    """Write what came of a try to .runs/trial/, and return where its picture goes."""
-    return write_evidence(evidence, TRIAL / f"{evidence.name}.json").with_suffix(".png")
+def picture_of(evidence: Evidence) -> Path:
+    """Draw the epochs of a try beside its evidence, and return where."""
+    path = TRIAL / f"{evidence.name}.png"
+    figures.save_picture(figures.png(figures.step_curves(evidence)), path)
+    return path
 
 
 def verdict(evidence: Evidence) -> str:
-    """Say in a sentence or two how a network of the user's own ended."""
+    """Say in a few sentences how a network of the user's own ended."""
     ((name, arm),) = evidence.arms.items()
-    target = evidence.target
-    which = f"each of the last {target.last_epochs} epochs" if target.last_epochs > 1 else "the final epoch"
-    reached = sum(min(each) >= 100 * target.accuracy for each in arm.counted(target).values())
-    says = (
-        f"{name} holds {100 * target.accuracy:.1f} % in {reached} of {len(arm.runs)} runs; the lowest epoch is "
-        f"{arm.lowest(target):.2f} %, the final one {statistics.mean(arm.finals.values()):.2f} % on average."
-    ).replace("holds", "holds" if target.last_epochs > 1 else "reaches")
-    images = arm.runs[0].history[0].train_total
-    notes = [f"A run holds it in {which}."] if target.last_epochs > 1 else []
+    target, images = evidence.target, arm.runs[0].history[0].train_total
+    several = target.last_epochs > 1
+    says = [
+        f"{name} {'holds' if several else 'reaches'} {target.percent:.1f} % in {arm.holding(target)} of "
+        f"{len(arm.runs)} runs; the lowest epoch is {arm.lowest(target):.2f} %, the final one "
+        f"{statistics.mean(arm.finals.values()):.2f} % on average."
+    ]
+    if several:
+        says.append(f"A run holds it if each of its last {target.last_epochs} epochs has so much.")
+    if arm.parameters > Target.max_parameters:
+        says.append(f"Its {arm.parameters:,} parameters are beyond the assignment's budget.")
     if images < 60_000 or arm.recipe.epochs < Target.last_epochs:
-        notes.append(f"This was a quick look: {images:,} images, {arm.recipe.epochs} epochs.")
-    if arm.parameters >= text.BUDGET:
-        notes.append(f"Its {arm.parameters:,} parameters are beyond the assignment's budget.")
-    return " ".join([says, *notes])
+        says.append(f"This was a quick look, at {images:,} images for {arm.recipe.epochs} epochs.")
+    return " ".join(says)
 
 
-def try_network(
-    network: Callable[[], nn.Module], recipe: Recipe, seeds: tuple[int, ...], train_limit: int | None
-) -> Path:
-    """Train a network from each seed, print what comes of it, and return where the picture of its epochs lies."""
-    check_network(network)
-    print(text.layers_text(network), f"Recipe: {recipe}", sep="\n\n", flush=True)
-    check_writable(KEPT)
-    data, runs = load_dataset(train_limit=train_limit), []
-    for seed in seeds:
-        print(f"\n{network.__name__}, seed {seed}", flush=True)
-        try:
-            runs.append(fit(Job(network, data, recipe, seed), progress=_Lines()).run)
-        except FloatingPointError as error:
-            raise NetworkError(f"{network.__name__}, seed {seed}: {error}") from None
-        evidence = evidence_of(network, recipe, runs)
-        picture = keep_try(evidence)
-    figures.save_picture(figures.png(figures.step_curves(evidence)), picture)
-    print(f"\n{verdict(evidence)}")
-    return picture
+class Lines:
+    """Follow a run by a printed line an epoch."""
 
-
-class _Lines:
-    """Print a line an epoch."""
-
-    def __init__(self):
+    def __init__(self, title: str):
         self.printed = 0
+        print(f"\n{title}", flush=True)
 
-    def __call__(self, history: list[EpochMetrics], done: float) -> None:
+    def __call__(self, history: Sequence[EpochMetrics], done: float) -> None:
+        """Print the epochs that are new in the history."""
         for epoch in history[self.printed :]:
-            print(
-                f"epoch {epoch.epoch}: training {epoch.train_accuracy:.2f} %, test {epoch.accuracy:.2f} %, "
-                f"{epoch.seconds:.0f} s",
-                flush=True,
-            )
+            accuracies = f"training {epoch.train_accuracy:.2f} %, test {epoch.accuracy:.2f} %"
+            print(f"epoch {epoch.epoch}: {accuracies}, {epoch.seconds:.0f} s", flush=True)
         self.printed = len(history)
+
+    def finish(self, trained: Trained) -> None:
+        """Print what is left, as of a run that was kept from before."""
+        self(trained.run.history, len(trained.run.history))
 
 
 def main() -> None:
@@ -180,9 +185,13 @@ def main() -> None:
     parser.add_argument("--train-limit", type=int, help="a quick look at the first N training images")
     arguments = parser.parse_args()
     with ended_in_a_sentence("try"):
-        recipe = recipe_named(arguments.recipe, arguments.epochs)
-        picture = try_network(loaded(arguments.network), recipe, arguments.seeds, arguments.train_limit)
-        print(f"Written: {display_path(picture)}")
+        network, recipe = loaded(arguments.network), recipe_named(arguments.recipe, arguments.epochs)
+        check_network(network)
+        print(text.layers_text(network), f"Recipe: {recipe}", sep="\n\n", flush=True)
+        check_writable(KEPT)
+        data = load_dataset(train_limit=arguments.train_limit)
+        evidence = try_network(network, data, recipe, arguments.seeds, Lines)
+        print(f"\n{verdict(evidence)}\nWritten: {display_path(picture_of(evidence))}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ that is lost costs the runs that it was at, which Ray starts again elsewhere. A 
 """
 
 import argparse
-import re
 import statistics
 import sys
 import time
@@ -22,9 +21,8 @@ from src.evidence.storage import KEPT, TRIAL, check_writable
 from src.learn.data import DATASETS, load_dataset
 from src.learn.networks import named
 from src.learn.training import Job
-from src.studies.cluster import ended_in_a_sentence, fit_all
-
-MOST_SEEDS = 1000
+from src.studies.cluster import fit_all
+from src.studies.command import ended_in_a_sentence, seeds_of
 
 
 def run_study(
@@ -112,22 +110,6 @@ class StudyProgress:
         minutes = (time.perf_counter() - self.started) / 60 / max(1, self.new) * left
         wait = f", about {minutes:.0f} min left" if left and self.new else ""
         print(f"[{done} of {self.planned} done, {len(self.failed)} failed{wait}]", flush=True)
-
-
-def seeds_of(text: str) -> tuple[int, ...]:
-    """Read "0-29", "3" or "0,2,5-7" as a tuple of seeds. Raises argparse.ArgumentTypeError for anything else."""
-    seeds = []
-    for part in text.split(","):
-        match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part)
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if last < first:
-            raise argparse.ArgumentTypeError(f"seeds must look like 0-29 or 0,2,5-7, got {text!r}")
-        if last >= 2**31 or len(seeds) + last - first >= MOST_SEEDS:
-            raise argparse.ArgumentTypeError(f"seeds must be at most {MOST_SEEDS} numbers below 2**31, got {text!r}")
-        seeds += range(first, last + 1)
-    if len(set(seeds)) < len(seeds):
-        raise argparse.ArgumentTypeError(f"a seed stands twice in {text!r}")
-    return tuple(seeds)
 
 
 def main() -> None:

@@ -24,13 +24,14 @@ from src.learn.data import DATASETS, load_dataset
 from src.learn.networks import named
 from src.learn.recipe import Recipe
 from src.learn.training import Job
-from src.studies.cluster import ended_in_a_sentence, fit_all
+from src.studies.cluster import fit_all
+from src.studies.command import ended_in_a_sentence
 
 BATCH = 4  # trials drawn at a time, so that the draws do not depend on which run ends first
 STRENGTH = ("rotation", "translation", "scale", "shear")
 
 
-def search(path: str | Path) -> tuple[Path, list[str]]:
+def run_search(path: str | Path) -> tuple[Path, list[str]]:
     """Run a search, write its evidence, and return the path and the names of the trials, the best first.
 
     Raises ValueError for a file that declares no search, DataError, ClusterError, OSError.
@@ -39,20 +40,20 @@ def search(path: str | Path) -> tuple[Path, list[str]]:
     declared = read_evidence(path)
     if declared.search is None:
         raise ValueError(f"{display_path(path)} declares no search: give it one, or use python -m src.studies.run")
-    space = declared.search
+    search = declared.search
     check_writable(path.parent)
     data = load_dataset(dataset=DATASETS[declared.dataset], split=declared.split)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(seed=space.sampler_seed, multivariate=True, constant_liar=True)
+    sampler = optuna.samplers.TPESampler(seed=search.sampler_seed, multivariate=True, constant_liar=True)
     study = optuna.create_study(sampler=sampler)
     arms, losses = {}, {}
-    while len(arms) < space.trials:
+    while len(arms) < search.trials:
         drawn = {}
-        for _ in range(min(BATCH, space.trials - len(arms))):
+        for _ in range(min(BATCH, search.trials - len(arms))):
             trial = study.ask()
-            drawn[f"trial {trial.number}"] = trial, recipe_of(trial, space)
+            drawn[f"trial {trial.number}"] = trial, recipe_of(trial, search)
         jobs = {
-            (name, seed): Job(named(space.network), data, recipe, seed)
+            (name, seed): Job(named(search.network), data, recipe, seed)
             for name, (_, recipe) in drawn.items()
             for seed in declared.seeds
         }
@@ -67,7 +68,7 @@ def search(path: str | Path) -> tuple[Path, list[str]]:
             runs = tuple(outcome.run for outcome in of_trial)
             losses[name] = statistics.mean(run.history[-1].eval_loss for run in runs)
             study.tell(trial, losses[name])
-            arms[name] = Arm(space.network, recipe, runs)
+            arms[name] = Arm(search.network, recipe, runs)
             accuracy = statistics.mean(run.final for run in runs)
             print(f"{name}: loss {losses[name]:.4f}, accuracy {accuracy:.3f} %, {trial.params}", flush=True)
     if not losses:
@@ -99,7 +100,7 @@ def main() -> None:
     parser.add_argument("file", type=Path, help="evidence that declares a search")
     path = parser.parse_args().file
     with ended_in_a_sentence("search"):
-        written, order = search(path)
+        written, order = run_search(path)
     print(f"Written: {display_path(written)}; the best trial is {order[0]}")
 
 

@@ -23,7 +23,7 @@ from src.evidence.runs import fit
 from src.evidence.schema import read_named
 from src.evidence.storage import RESULTS, write_json
 from src.learn.data import Data, DataError, load_dataset, raw_folder
-from src.learn.evaluation import predict
+from src.learn.evaluation import logits_of
 from src.learn.images import Preprocess
 from src.learn.networks import named
 from src.learn.recipe import Recipe
@@ -46,6 +46,7 @@ ARMS = {
 OTHER_SEEDS = range(3)
 CONFIDENT = "Model_8"  # the network of results/ whose confidence is measured
 VALIDATION_SEED = 100
+BASELINES = "src/studies/baselines.py"  # they compute in float32
 Predict = Callable[[torch.Tensor], torch.Tensor]  # from images (N, 1, 28, 28) to logits (N, classes)
 
 
@@ -79,7 +80,7 @@ def entrants(data: Data) -> dict[str, tuple[str, Iterable[int], Callable[[int], 
             return fit(Job(network, data, recipe, seed)).predict
 
         found[name] = study, evidence.seeds[:count], trained
-    found["PyTorch's MNIST example"] = "src/studies/baselines.py", OTHER_SEEDS, functools.partial(example, data)
+    found["PyTorch's MNIST example"] = BASELINES, OTHER_SEEDS, functools.partial(example, data)
     return found
 
 
@@ -87,14 +88,14 @@ def example(data: Data, seed: int) -> Predict:
     """Train PyTorch's MNIST example to predict, in float32 as it trains."""
     *_, (model, _) = baselines.pytorch_example(seed)
     raw = Preprocess(Recipe(), data.statistics)
-    return functools.partial(predict, model, preprocess=raw, precision=torch.float32)
+    return functools.partial(logits_of, model, preprocess=raw, precision=torch.float32)
 
 
 def score(
-    logits_of: Predict, images: torch.Tensor, labels: torch.Tensor, sizes: list[int]
+    predict: Predict, images: torch.Tensor, labels: torch.Tensor, sizes: list[int]
 ) -> tuple[list[int], torch.Tensor]:
     """Return how many images of each part a network reads, and how often it takes digit i for j, (10, 10)."""
-    answers = logits_of(images)[:, :10].argmax(1)
+    answers = predict(images)[:, :10].argmax(1)
     correct = [int(part.sum()) for part in (answers == labels).split(sizes)]
     return correct, torch.bincount(10 * labels + answers, minlength=100).view(10, 10)
 
@@ -138,7 +139,8 @@ def main() -> None:
             found = Usps(WHAT, RULE, UspsImages(*sizes), confidence, {})
         made_with = environment(data)
         for name, (source, seeds, trained) in entrants(data).items():
-            arm = found.arms.get(name) or UspsArm(source, made_with, (), [[0] * 10] * 10)
+            here = replace(made_with, precision="float32") if source == BASELINES else made_with
+            arm = found.arms.get(name) or UspsArm(source, here, (), [[0] * 10] * 10)
             done = {run.seed for run in arm.runs}
             for seed in seeds:
                 if seed in done:
