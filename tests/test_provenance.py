@@ -206,7 +206,10 @@ def test_a_run_is_known_by_its_code_and_not_by_comments(data, tmp_path, monkeypa
         return identity(job)
 
     assert after("training.py", '"""The training loop', '"""The loop') == before
-    assert after("training.py", "losses, correct = [], 0", "losses, correct = [], 0  # none yet") == before
+    assert (
+        after("training.py", "losses, sizes, correct = [], [], 0", "losses, sizes, correct = [], [], 0  # none yet")
+        == before
+    )
     assert after("data.py", "VALIDATION_IMAGES = 10_000", "VALIDATION_IMAGES = 9_000") == before
     for file, *change in (
         ("training.py", "state.step += 1", "state.step += 2"),

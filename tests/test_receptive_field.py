@@ -221,7 +221,7 @@ def test_a_forward_that_calls_layers_in_turn_is_a_chain():
 @pytest.mark.parametrize("model", [Residual(), Depends()])
 def test_a_network_that_is_no_chain_is_one_unknown_layer(model):
     (layer,) = layers(model)
-    expected = type(model).__name__, None, tuple(model(torch.zeros(1, 1, 28, 28)).shape[1:]), 10
+    expected = type(model).__name__, None, tuple(model(torch.ones(1, 1, 28, 28)).shape[1:]), 10
     assert (layer.name, layer.receptive_field, layer.shape, layer.parameters) == expected
     assert receptive_field(model) == (None, None)
 

@@ -287,6 +287,6 @@ def test_broken_evidence_is_found_before_hours_are_spent(tmp_path, synthetic_roo
     assert re.search(
         "other.json: the file is no JSON .*; correct", refusal(show.start_step, settings, ["shown", "other"])
     )
-    assert re.search("none.json is missing: ", refusal(show.start_step, settings, ["none"]))
+    assert re.search("none.json: the file is missing; ", refusal(show.start_step, settings, ["none"]))
     path_to("Step2", tmp_path).write_text('{"schema": 2,')
     assert re.search("Step2.json: the file is no JSON .*; correct", refusal(show.start_step, settings))

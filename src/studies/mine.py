@@ -57,17 +57,17 @@ def loaded(place: str) -> type[nn.Module]:
         raise NetworkError(f"{place!r} names no class in a Python file: write it as my_network.py:Net")
     if not path.is_file():
         raise NetworkError(f"{file} is no file: correct the path")
-    if path.stem in sys.modules:
-        raise NetworkError(f"{file} has the name of a Python module, {path.stem}: call the file otherwise")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module_name = f"mine_{path.stem}"  # in nobody's way
+    spec = importlib.util.spec_from_file_location(module_name, path)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # where its source is looked for
-    sys.path.insert(0, str(path.parent))  # what lies beside it may be imported
+    sys.modules[module_name] = module  # where its source is looked for
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))  # what lies beside it may be imported
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         raise NetworkError(f"{file} does not run: {type(error).__name__}: {_line(error)}") from None
-    found = {key: value for key, value in vars(module).items() if _is_own_network(value, path.stem)}
+    found = {key: value for key, value in vars(module).items() if _is_own_network(value, module_name)}
     if name not in found:
         raise NetworkError(f"{file} has no network {name}: it has {', '.join(found) or 'none'}")
     return found[name]
