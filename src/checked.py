@@ -1,7 +1,7 @@
 """Data that says what it may be: types, ranges and contradictions stand at the fields, and a failure is one sentence.
 
-pydantic checks. Everything is strict: "5" and True are no numbers, NaN and infinity are none either, and a field that
-nobody declared is refused.
+pydantic checks. Everything is strict: "5" and True do not pass for numbers, NaN and infinity are refused, and so is a
+field that nobody declared.
 """
 
 import functools

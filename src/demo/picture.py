@@ -225,7 +225,7 @@ def local_contrast(ink: np.ndarray) -> np.ndarray:
 
 
 def single_mark(ink: np.ndarray, raw: np.ndarray) -> np.ndarray:
-    """Return where the one digit is, as booleans (height, width). Raises PictureError where there is none, or more.
+    """Return where the one digit is, as booleans (height, width). Raises PictureError where there is no digit, or more.
 
     `raw` is the ink before `local_contrast`, by which faint marks are recognised.
     """

@@ -60,7 +60,10 @@ class PublishedRun:
 
 @checked
 class Published:
-    """What other people reached: the models rebuilt here, by our name, and runs with fewer than 10,000 parameters."""
+    """What other people reached: the models rebuilt here, by our name, and runs with fewer than 10,000 parameters.
+
+    Read by hand and program from the logs that public repositories show; no program here can repeat that.
+    """
 
     attempts: dict[str, str]
     rebuilt: dict[str, RebuiltModel]
@@ -69,7 +72,7 @@ class Published:
 
 @functools.cache
 def read_published() -> Published:
-    """Read results/published.json. Raises ValueError for what is none."""
+    """Read results/published.json. Raises ValueError for a damaged file."""
     return read_checked(Published, RESULTS / "published.json")
 
 
@@ -178,7 +181,7 @@ class Usps:
 
 
 def read_usps() -> Usps:
-    """Read results/usps.json. Raises ValueError for what is none."""
+    """Read results/usps.json. Raises ValueError for a damaged file."""
     return read_checked(Usps, RESULTS / "usps.json")
 
 
@@ -225,7 +228,7 @@ class Benchmark:
 
 
 def read_benchmark() -> Benchmark:
-    """Read results/benchmark.json. Raises ValueError for what is none."""
+    """Read results/benchmark.json. Raises ValueError for a damaged file."""
     return read_checked(Benchmark, RESULTS / "benchmark.json")
 
 
@@ -250,7 +253,7 @@ class GpuStep:
 
 @checked
 class Gpu:
-    """What results/gpu.json says: the three notebooks on a GPU."""
+    """What results/gpu.json says: the three notebooks on a GPU, gathered from the evidence that they wrote there."""
 
     what: str
     environment: Environment
@@ -258,5 +261,5 @@ class Gpu:
 
 
 def read_gpu() -> Gpu:
-    """Read results/gpu.json. Raises ValueError for what is none."""
+    """Read results/gpu.json. Raises ValueError for a damaged file."""
     return read_checked(Gpu, RESULTS / "gpu.json")

@@ -233,7 +233,7 @@ def steps(folder: str | Path = RESULTS) -> list[Evidence]:
 
 
 def read_evidence(path: str | Path) -> Evidence:
-    """Read an evidence file. Raises ValueError for what is none: the file, what is wrong in it, and what to do."""
+    """Read an evidence file. Raises ValueError that names the file, what is wrong in it, and what to do."""
 
     def prepared(content):
         if not isinstance(content, dict) or content.pop("schema", None) != SCHEMA or "name" in content:

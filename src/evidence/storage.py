@@ -49,7 +49,7 @@ def write(path: str | Path, content: str | bytes) -> None:
 def write_json(path: str | Path, content: Any, one_line: Iterable[str] = ()) -> None:
     """Write content as JSON, what matches a pattern of `one_line` without its line breaks.
 
-    Raises ValueError for a number that is none, OSError as `write` does.
+    Raises ValueError for NaN or infinity, OSError as `write` does.
     """
     text = json.dumps(content, indent=1, allow_nan=False)
     for pattern in one_line:

@@ -164,7 +164,7 @@ def torchvision_root(dataset: DataSetSpec = MNIST) -> Iterator[str]:
 def _find(raw, name):
     """Return where a file lies: under its name, with a dot as in some archives, or packed."""
     paths = (raw / name, raw / name.replace("-idx", ".idx"), raw / f"{name}.gz")
-    # A file goes before what is none: such an archive has folders that are named as the files ought to be.
+    # A file goes before a folder: some archives have folders that are named as the files ought to be.
     return max(paths, key=lambda path: (os.path.isfile(path), os.path.lexists(path)))
 
 

@@ -64,7 +64,7 @@ def logits_of(
 
 
 def score(logits: torch.Tensor, labels: torch.Tensor) -> Score:
-    """Return the Score of logits (N, classes) for labels (N,). Raises FloatingPointError for a loss that is none."""
+    """Return the Score of logits (N, classes) for labels (N,). Raises FloatingPointError for a NaN or infinite loss."""
     loss = F.cross_entropy(logits.double(), labels).item()
     try:
         return Score(loss, (logits.argmax(1) == labels).sum().item(), len(labels))

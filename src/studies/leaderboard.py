@@ -135,7 +135,7 @@ def main() -> None:
     try:
         for line in check(parser.parse_args().file):
             print(line, flush=True)
-    except (ArithmeticError, DataError, OSError, ValueError) as error:  # the first: a loss that is none
+    except (ArithmeticError, DataError, OSError, ValueError) as error:  # the first: a loss that is NaN
         sys.exit(str(error))
 
 
