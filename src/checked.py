@@ -6,6 +6,7 @@ field that nobody declared.
 
 import functools
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
@@ -79,7 +80,7 @@ def error_text(error: ValidationError) -> str:
         return f"{name} is missing"
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
         return f"{name} is not known here: correct the name, or leave it out"
-    says = first["msg"].replace("Input should be", "must be").replace("Input should", "must")
+    says = re.sub(r"^\w+ should", "must", first["msg"]).partition(" after validation")[0]
     written = repr(value)
     return f"{name} {says}, got {written if len(written) <= LONGEST else written[:LONGEST] + '…'}".lstrip()
 
