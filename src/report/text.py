@@ -92,12 +92,7 @@ def accuracy_text(values: Iterable[float]) -> str:
 
 def held_text(arm: Arm, target: Target) -> str:
     """Write in how many runs the target is met."""
-    return of_text(arm.holding(target), len(arm.runs))
-
-
-def of_text(part: int, whole: int) -> str:
-    """Write a part of a whole, on one line."""
-    return f"{part}\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}{whole}"
+    return f"{arm.holding(target)}\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}{len(arm.runs)}"
 
 
 def interval_text(mean: Mean) -> str:
